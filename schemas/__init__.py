@@ -1,0 +1,1 @@
+"""What every floor above agrees on: frames, money, periods, the edge models and the errors."""

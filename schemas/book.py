@@ -1,0 +1,140 @@
+"""The price book: what is measured and what it costs. One immutable version, as frames.
+
+Money and quantities are DECIMAL(38,18). A meter fixes its quantity scale s (quantities are whole quanta of 10^-s units); the
+prices of that meter have at most 18 - s decimals, so quantity x price is an exact integer at scale 18.
+Instants are half-open: a version is in force from `valid_from` until `valid_to` (null: still is).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from schemas.frames import AMOUNT, INSTANT, FrameSchema
+
+METERS = FrameSchema(
+    "METERS",
+    {
+        "meter_id": pl.String,
+        "event_type": pl.String,  # CloudEvents `type` of the events it measures
+        "aggregation": pl.String,  # sum | count | max
+        "property": pl.String,  # property of `data` that holds the quantity; null for count
+        "unit": pl.String,  # as printed on the invoice
+        "quantity_scale": pl.Int8,  # s: decimals a quantity may have, 0..9
+        "dimensions": pl.List(pl.String),  # properties of `data` that prices may filter by
+    },
+)
+"""One row per meter."""
+
+PLANS = FrameSchema(
+    "PLANS",
+    {
+        "plan_id": pl.String,
+        "kind": pl.String,  # version (a version product) | addon_bound (bound to a version's term) | addon (independent)
+        "name_en": pl.String,
+        "name_zh": pl.String,
+    },
+)
+"""One row per plan: a version product or an add-on."""
+
+PRICES = FrameSchema(
+    "PRICES",
+    {
+        "price_id": pl.String,  # the fee item, e.g. 'meeting.minutes'; unique in the book
+        "price_version": pl.String,  # '2026-01-01' for the list price; '2026-01-01/acme' for an override
+        "plan_id": pl.String,
+        "charge": pl.String,  # usage | recurring
+        "meter_id": pl.String,  # null for recurring
+        "model": pl.String,  # per_unit | graduated | volume | package for usage; flat for recurring
+        "currency": pl.String,
+        "interval": pl.String,  # recurring: month | year; null for usage
+        "free_units": AMOUNT,  # package: units before the first package; otherwise 0
+        "package_size": AMOUNT,  # package: units in a package; null otherwise
+        "flat_at_zero": pl.Boolean,  # the first tier's flat fee is due in a period without usage too
+        "tax_class": pl.String,
+        "name_en": pl.String,
+        "name_zh": pl.String,
+        "valid_from": INSTANT,
+        "valid_to": INSTANT,
+    },
+)
+"""One row per price version. Versions of one price do not overlap."""
+
+TIERS = FrameSchema(
+    "TIERS",
+    {
+        "price_id": pl.String,
+        "price_version": pl.String,
+        "tier": pl.Int32,  # 0, 1, 2 ...
+        "tier_from": AMOUNT,  # units, excluded
+        "tier_to": AMOUNT,  # units, included; null is unbounded
+        "unit_price": AMOUNT,  # per unit; for package per package; for flat per interval and licence
+        "flat": AMOUNT,  # due once when the tier is reached
+    },
+)
+"""One row per price version and tier; tiers join without gap from 0. Models without tiers have one."""
+
+FILTERS = FrameSchema(
+    "FILTERS",
+    {
+        "price_id": pl.String,
+        "price_version": pl.String,
+        "dimension": pl.String,
+        "values": pl.List(pl.String),
+        "excluded": pl.Boolean,  # false: only these values; true: every value but these (and also no value)
+    },
+)
+"""One row per price version and dimension it looks at. A price without rows covers every event of its meter."""
+
+TAXES = FrameSchema(
+    "TAXES",
+    {
+        "country": pl.String,  # ISO 3166 alpha-2
+        "tax_class": pl.String,
+        "rate": AMOUNT,  # 0.06 is six percent
+        "valid_from": INSTANT,
+        "valid_to": INSTANT,
+    },
+)
+"""One row per country, tax class and time."""
+
+AGREEMENTS = FrameSchema(
+    "AGREEMENTS",
+    {
+        "agreement_id": pl.String,
+        "partner_id": pl.String,
+        "price_id": pl.String,  # the agreement's plans and prices, written out: one row for each price it covers
+        "share": AMOUNT,  # 0.2 is twenty percent of the revenue of that price, at most 6 decimals
+        "valid_from": INSTANT,
+        "valid_to": INSTANT,
+    },
+)
+"""One row per partner agreement and price it covers."""
+
+
+@dataclass(frozen=True)
+class Book:
+    """One published version of the price book."""
+
+    version: int
+    digest: str  # sha256 over the content; equal content is the same version
+    meters: pl.DataFrame
+    plans: pl.DataFrame
+    prices: pl.DataFrame
+    tiers: pl.DataFrame
+    filters: pl.DataFrame
+    taxes: pl.DataFrame
+    agreements: pl.DataFrame
+
+
+BOOK_FRAMES = {
+    "meters": METERS,
+    "plans": PLANS,
+    "prices": PRICES,
+    "tiers": TIERS,
+    "filters": FILTERS,
+    "taxes": TAXES,
+    "agreements": AGREEMENTS,
+}
+"""Field of Book -> its schema; also the names of the frozen files."""

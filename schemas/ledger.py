@@ -1,0 +1,69 @@
+"""The ledger's row. docs/LEDGER.md explains each column and the promises."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import polars as pl
+
+from schemas.frames import AMOUNT, INSTANT, FrameSchema
+
+POSTINGS = FrameSchema(
+    "POSTINGS",
+    {
+        # position: unique together
+        "stream": pl.String,  # 'kafka:usage@1' | 'file:<digest>' | 'run:2026-10'
+        "stream_partition": pl.Int32,
+        "stream_offset": pl.Int64,
+        "stream_row": pl.Int32,  # a message may hold many events, an event gives one row per price and role
+        # the event; null for rows made by a bill run
+        "event_source": pl.String,
+        "event_id": pl.String,
+        "occurred_at": INSTANT,
+        "dimensions": pl.String,
+        # who
+        "account_id": pl.String,
+        "subscription_id": pl.String,
+        "role": pl.String,  # a Role
+        "partner_id": pl.String,  # the other party of a share or cost; null for revenue
+        # what for
+        "charge": pl.String,  # usage | recurring
+        "meter_id": pl.String,  # null for recurring
+        "price_id": pl.String,
+        "price_version": pl.String,
+        "tier": pl.Int32,  # the tier the aggregate is in after this row
+        "book_version": pl.Int32,
+        "roster_version": pl.Int32,
+        # when: the half-open usage period in the account's zone; usage_month (YYYY-MM of its start) partitions the table
+        "usage_period": pl.Date,
+        "usage_period_end": pl.Date,
+        "usage_month": pl.String,
+        # how much: whole quanta; units = quanta / 10^quantity_scale
+        "quantity_quanta": pl.Int64,  # what this row adds
+        "before_quanta": pl.Int64,  # the aggregate before this row
+        "after_quanta": pl.Int64,  # the aggregate after this row
+        "quantity_scale": pl.Int8,
+        "currency": pl.String,
+        "amount": AMOUNT,  # f(after) - f(before)
+        "tax_class": pl.String,
+    },
+)
+"""One row per amount: event x price x role, or one recurring fee. Append-only.
+
+The aggregate is identified by (subscription_id, price_id, price_version, usage_period); per role and partner the amounts of
+one aggregate add up to f(last after_quanta).
+"""
+
+AGGREGATE_KEY = ["subscription_id", "price_id", "price_version", "usage_period"]
+"""What a running aggregate is counted by."""
+
+POSITION_KEY = ["stream", "stream_partition", "stream_offset", "stream_row"]
+"""What makes a row of POSTINGS unique, and its order."""
+
+
+class Role(StrEnum):
+    """Whose money a row is."""
+
+    REVENUE = "revenue"  # the customer owes us
+    SHARE = "share"  # we owe the partner
+    COST = "cost"  # we owe the carrier

@@ -1,0 +1,68 @@
+"""Exact money: one scale, one rounding rule.
+
+Amounts are integers at scale 18 while they are computed (Int128) and DECIMAL(38,18) where they are stored. There is one
+rounding rule: half-up, away from zero. It is applied where a division cannot be avoided (at scale 18) and once more when an
+invoice line is written (at the currency's minor unit).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+from functools import cache
+
+import polars as pl
+from babel.numbers import get_currency_precision
+
+AMOUNT_SCALE = 18
+AMOUNT_LIMIT = 10**38
+"""Amounts at scale 18 stay below this in absolute value; what would not is an error, never a wrap."""
+
+
+@cache
+def minor_unit_digits(currency: str) -> int:
+    """Decimals of a currency's minor unit (ISO 4217): CNY 2, JPY 0, KWD 3."""
+    return get_currency_precision(currency)
+
+
+def round_money(amount: Decimal, currency: str) -> Decimal:
+    """The amount rounded half-up (away from zero) to the currency's minor unit."""
+    with localcontext() as context:
+        context.prec = 60
+        return amount.quantize(Decimal(1).scaleb(-minor_unit_digits(currency)), rounding=ROUND_HALF_UP)
+
+
+def divide_half_up(numerator: pl.Expr, denominator: pl.Expr | int) -> pl.Expr:
+    """Int128 numerator / positive Int128 denominator, rounded half-up (away from zero). Exact; never through a float."""
+    bottom = pl.lit(denominator, dtype=pl.Int128) if isinstance(denominator, int) else denominator
+    whole, rest = numerator.abs() // bottom, numerator.abs() % bottom
+    return numerator.sign() * (whole + (rest >= bottom - rest).cast(pl.Int128))
+
+
+def to_amount(scaled: pl.Expr) -> pl.Expr:
+    """Int128 at scale 18 -> DECIMAL(38,18), exactly. Raises when it does not fit 38 digits."""
+    return scaled.cast(pl.Decimal(38, 0)) * pl.lit("0.000000000000000001").cast(pl.Decimal(38, 18))
+
+
+def to_scaled(amount: pl.Expr) -> pl.Expr:
+    """DECIMAL(38,18) -> Int128 at scale 18, exactly."""
+    return amount.to_physical()
+
+
+def spread(total: int, weights: Sequence[int]) -> list[int]:
+    """Split `total` minor units over non-negative weights by largest remainder; ties go to the earlier part.
+
+    Returns parts that add up to `total` exactly. With no weight at all everything goes to the first part.
+    """
+    if not weights:
+        return []
+    whole = sum(weights)
+    if whole == 0:
+        return [total, *[0] * (len(weights) - 1)]
+    sign = -1 if total < 0 else 1
+    shares = [divmod(abs(total) * weight, whole) for weight in weights]
+    parts = [quotient for quotient, _ in shares]
+    by_remainder = sorted(range(len(weights)), key=lambda i: (-shares[i][1], i))
+    for i in by_remainder[: abs(total) - sum(parts)]:
+        parts[i] += 1
+    return [sign * part for part in parts]
