@@ -1,0 +1,178 @@
+"""The one road from messages to the ledger, shared by the stream and by files.
+
+    decode -> rate -> append rejects -> append postings with the new positions -> only then remember
+
+Counters and the memory of event ids are never stored on their own: they are rebuilt from the ledger when sources are
+assigned, so row, counter and position become true in one commit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import polars as pl
+
+from ledger.book import Ledger
+from ledger.state import aggregate_totals, event_ids, reject_keys
+from ledger.table import source_id
+from pipelines.decode import decode_batches
+from pipelines.settings import Limits
+from rating.batch import rate_batch
+from rating.counters import Counters
+from rating.seen import SeenEvents
+from rating.terms import Terms, compile_terms
+from schemas.book import Book
+from schemas.roster import Roster
+from schemas.usage import REJECTS, RawBatch
+
+Source = tuple[str, int]
+"""A stream and its partition."""
+
+
+class Published(Protocol):
+    """Where the newest book and roster come from; a Workspace is one."""
+
+    def versions(self) -> tuple[int, int]: ...
+
+    def load(self) -> tuple[Book, Roster]: ...
+
+
+@dataclass(frozen=True)
+class RateResult:
+    """What became of a number of messages."""
+
+    events: int = 0
+    postings: int = 0
+    duplicates: int = 0
+    rejects: Mapping[str, int] = field(default_factory=dict)
+    """Rejected events by reason."""
+    commit_seconds: float = 0.0
+
+    def plus(self, other: RateResult) -> RateResult:
+        return RateResult(
+            self.events + other.events,
+            self.postings + other.postings,
+            self.duplicates + other.duplicates,
+            dict(Counter(self.rejects) + Counter(other.rejects)),
+            self.commit_seconds + other.commit_seconds,
+        )
+
+
+class Rater:
+    """Rates messages of the sources it was assigned and appends them, each exactly once."""
+
+    def __init__(self, published: Published, ledger: Ledger, limits: Limits) -> None:
+        self._published = published
+        self._ledger = ledger
+        self._limits = limits
+        self._positions: dict[Source, int | None] = {}
+        self._counters = Counters()
+        self._seen = SeenEvents()
+        self._compiled: tuple[tuple[int, int], Book, Terms] | None = None
+
+    def assign(self, sources: Sequence[Source]) -> dict[Source, int | None]:
+        """Take over these sources, and only these: rebuild counters and ids from the ledger.
+
+        Returns the last position the ledger has of each, None where it has none.
+        """
+        postings = self._ledger.postings
+        self._positions = {source: postings.position(source_id(*source)) for source in sources}
+        self._counters = Counters()
+        self._counters.load(aggregate_totals(postings))
+        self._seen = SeenEvents()
+        self._seen.load(event_ids(postings))
+        return dict(self._positions)
+
+    def process(self, batches: Sequence[RawBatch]) -> RateResult:
+        """Rate the messages the ledger does not have yet and commit them with their positions.
+
+        Raises:
+            Fenced: Another writer advanced one of the sources; nothing of these messages was posted by this call.
+            LedgerUnwritable: The folder cannot be written; nothing was posted.
+        """
+        fresh = [batch for batch in map(self._new_part, batches) if len(batch)]
+        if not fresh:
+            return RateResult()
+        book, terms = self._current_terms()
+        decoded = decode_batches(
+            fresh,
+            book,
+            max_event_bytes=self._limits.max_event_bytes,
+            clock_skew_seconds=self._limits.clock_skew_seconds,
+        )
+        rated = rate_batch(decoded.events, terms, self._counters, self._seen)
+        versions = pl.lit(terms.book_version, pl.Int32), pl.lit(terms.roster_version, pl.Int32)
+        unread = decoded.rejects.with_columns(book_version=versions[0], roster_version=versions[1])
+        rejects = pl.concat([REJECTS.select(unread), rated.rejects])
+        seconds = self._commit(rated.postings, rejects, _reached(fresh))
+        self._counters.advance(rated.postings)
+        self._seen.remember(rated.postings)
+        return RateResult(
+            events=decoded.events.height + decoded.rejects.height,
+            postings=rated.postings.height,
+            duplicates=rated.duplicates,
+            rejects=dict(rejects["reason"].value_counts().iter_rows()),
+            commit_seconds=seconds,
+        )
+
+    def _current_terms(self) -> tuple[Book, Terms]:
+        """The newest published versions; compiled again only when one was published since the last batch."""
+        versions = self._published.versions()
+        if self._compiled is None or self._compiled[0] != versions:
+            book, roster = self._published.load()
+            self._compiled = (book.version, roster.version), book, compile_terms(book, roster)
+        return self._compiled[1], self._compiled[2]
+
+    def _new_part(self, batch: RawBatch) -> RawBatch:
+        """The messages after the ledger's position: a broker may deliver again what was committed."""
+        have = self._positions[batch.stream, batch.partition]
+        if have is None or not len(batch) or batch.offsets[0] > have:
+            return batch
+        first = next((i for i, offset in enumerate(batch.offsets) if offset > have), len(batch))
+        return batch._replace(
+            offsets=batch.offsets[first:], values=batch.values[first:], received_at_ms=batch.received_at_ms[first:]
+        )
+
+    def _commit(self, postings: pl.DataFrame, rejects: pl.DataFrame, reached: Mapping[Source, int]) -> float:
+        """Rejects first, so that no event can be past without a trace; then postings and positions, in one commit."""
+        started = time.perf_counter()
+        self._append_rejects(rejects, reached)
+        self._ledger.postings.append(
+            postings,
+            expected={source_id(*source): self._positions[source] for source in reached},
+            reached={source_id(*source): offset for source, offset in reached.items()},
+        )
+        self._positions.update(reached)
+        return time.perf_counter() - started
+
+    def _append_rejects(self, rejects: pl.DataFrame, reached: Mapping[Source, int]) -> None:
+        """Append what the rejects table does not have: after a crash between the two commits it is ahead of the ledger."""
+        if rejects.is_empty():
+            return
+        table = self._ledger.rejects
+        origin = ["stream", "stream_partition", "stream_offset", "event_index"]
+        expected = {source: table.position(source_id(*source)) for source in reached}
+        for (stream, partition), position in expected.items():
+            have = self._positions[stream, partition]
+            if position is not None and (have is None or position > have):
+                known = reject_keys(table, stream, partition, -1 if have is None else have)
+                rejects = rejects.join(known, on=origin, how="anti", maintain_order="left")
+        after = {source: max(offset, expected[source] or 0) for source, offset in reached.items()}
+        table.append(
+            rejects,
+            expected={source_id(*source): position for source, position in expected.items()},
+            reached={source_id(*source): offset for source, offset in after.items()},
+        )
+
+
+def _reached(batches: Sequence[RawBatch]) -> dict[Source, int]:
+    """The last offset per source."""
+    return {(batch.stream, batch.partition): batch.offsets[-1] for batch in batches}
+
+
+ProgressReport = Callable[[RateResult], None]
+"""Called after every commit with the totals so far."""

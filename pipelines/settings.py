@@ -1,0 +1,113 @@
+"""Settings of a workspace: `boss.toml`, overridden by environment variables.
+
+A variable is `BOSS_` + the key, with two underscores between table and key: `BOSS_KAFKA`, `BOSS_STREAM__TOPIC`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from schemas.errors import BadWorkspace
+from schemas.period import Period
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._-]+$")]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Company(_Table):
+    """Who issues the invoices, as printed on them."""
+
+    name: str = "Example Company"
+    address: str = ""
+    tax_id: str = ""
+    bank: str = ""
+    email: str = ""
+
+
+class Billing(_Table):
+    """What the bill run needs to know beside the price book."""
+
+    starts: str = "2026-10"
+    """First period whose recurring fees are billed from here; earlier ones were billed elsewhere."""
+    series: Annotated[str, StringConstraints(min_length=1, max_length=12, pattern=r"^[A-Z0-9]+$")] = "INV"
+
+    @field_validator("starts")
+    @classmethod
+    def _is_a_period(cls, value: str) -> str:
+        Period.parse(value)
+        return value
+
+
+class Stream(_Table):
+    """The usage topic and the worker that reads it."""
+
+    topic: Name = "usage"
+    partitions: int = Field(4, ge=1, le=1000)
+    epoch: Name = "1"
+    """Names this life of the topic. Give a new one when the topic was deleted, emptied or repartitioned."""
+    group: Name = "boss"
+    flush_seconds: float = Field(0.5, gt=0, le=60)
+    flush_events: int = Field(50_000, ge=1, le=1_000_000)
+    session_seconds: float = Field(10.0, ge=1, le=300)
+    host: str = "127.0.0.1"
+    port: int = Field(6066, ge=0, le=65535)
+    """Where /healthz and /metrics listen."""
+
+
+class Limits(_Table):
+    """What one event may be."""
+
+    max_event_bytes: int = Field(1 << 20, ge=1024)
+    clock_skew_seconds: int = Field(86_400, ge=0)
+    """How far ahead of its arrival an event's time may be."""
+
+
+class Settings(BaseSettings):
+    """All settings; every one has a default."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BOSS_", env_nested_delimiter="__", frozen=True, extra="forbid", nested_model_default_partial_update=True
+    )
+
+    kafka: str = ""
+    """Bootstrap servers. Empty: no Kafka, `boss rate` writes the ledger itself and `boss dev` starts a broker of its own."""
+    company: Company = Company()
+    billing: Billing = Billing()
+    stream: Stream = Stream()
+    limits: Limits = Limits()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+
+def read_settings(path: Path) -> Settings:
+    """The settings in `path` with the environment on top.
+
+    Raises:
+        BadWorkspace: The file is missing, is no TOML, or a setting is unknown or out of range; names each one.
+    """
+    if not path.is_file():
+        raise BadWorkspace(f"There is no workspace in {path.parent}. Make one with `boss init {path.parent}`.")
+    try:
+        values: dict[str, Any] = TomlConfigSettingsSource(Settings, toml_file=path)()
+        return Settings(**values)
+    except ValidationError as error:
+        problems = "\n".join(f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise BadWorkspace(f"{path} or a BOSS_ environment variable is wrong:\n{problems}") from None
+    except ValueError as error:  # tomllib.TOMLDecodeError
+        raise BadWorkspace(f"{path}: {error}") from None
