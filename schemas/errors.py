@@ -6,11 +6,13 @@
         BadPeriod                 a --period that is no month
         BadFile                   a usage file that cannot be read as a whole
         BadWorkspace              no boss.toml here, or a setting in it is wrong
+        BadQuery                  a `boss sql` text that is no single SELECT, or that the database cannot run
       Refused                     the request is understood and may not be done now
         NothingPublished          no price book or roster version has been published yet
         LedgerBusy                another writer holds the ledger
         LedgerUnwritable          the ledger's folder cannot be written
         PeriodClosed              the period was finalised before
+        PeriodOpen                the period's bill run is not final yet
         NoSuchInvoice             explain was asked for an invoice or line that does not exist
         StreamMoved               the topic is not the one the ledger has positions for
       Fenced                      another worker advanced our partition; stop, rebuild, start again
@@ -55,6 +57,13 @@ class BadWorkspace(BadInput):
     """No workspace here, or its settings are wrong."""
 
 
+class BadQuery(BadInput):
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"This SQL was not run: {why}\nOne SELECT (or WITH ... SELECT) is read; `show tables` lists what there is."
+        )
+
+
 class Refused(BossError):
     """Understood, and may not be done now."""
 
@@ -83,6 +92,14 @@ class PeriodClosed(Refused):
     def __init__(self, period: object) -> None:
         super().__init__(
             f"Period {period} was finalised before and cannot be billed again. Usage that arrived since is billed with the next period."
+        )
+
+
+class PeriodOpen(Refused):
+    def __init__(self, period: object) -> None:
+        super().__init__(
+            f"The bill run of {period} is not final, so what it bills can still change. "
+            f"Run `boss bill finalize --period {period}` first, then try again."
         )
 
 
