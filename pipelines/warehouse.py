@@ -1,0 +1,119 @@
+"""The ledger and the published book and roster as SQL tables, for one snapshot and one connection.
+
+Every table of the ledger is a view over the list of Parquet files of its snapshot, so what lands later is not seen. The
+frames of the book and the roster are tables of the same names; negotiated prices stand in `prices` and `tiers` beside the
+list prices. `currencies` says how many decimals a currency's minor unit has, as digits, factor and unit (2, 100, 0.01).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from decimal import Decimal
+from pathlib import Path
+from tempfile import gettempdir
+
+import duckdb
+import polars as pl
+from babel.numbers import list_currencies
+
+from ledger.book import Ledger
+from ledger.table import LedgerTable
+from schemas.book import BOOK_FRAMES, Book
+from schemas.errors import BrokenPromise
+from schemas.money import minor_unit_digits
+from schemas.roster import ROSTER_FRAMES, Roster
+
+MEMORY_LIMIT = "4GB"
+"""What one connection may hold; beyond it DuckDB spills to the temporary folder."""
+
+
+def open_warehouse(
+    ledger: Ledger, book: Book, roster: Roster, *, version: int | None = None, memory_limit: str = MEMORY_LIMIT
+) -> duckdb.DuckDBPyConnection:
+    """A connection that sees one snapshot and nothing else: no other file, no network, no changed setting.
+
+    Args:
+        version: Delta version of `postings` to read; None is the newest. Other tables are read as they are now.
+    """
+    tables = {field.name: getattr(ledger, field.name) for field in fields(ledger)}
+    tables = {name: table for name, table in tables.items() if isinstance(table, LedgerTable)}
+    spill_folder = str(Path(gettempdir()) / "boss-spill")
+    connection = duckdb.connect(":memory:", config={"memory_limit": memory_limit, "temp_directory": spill_folder})
+    connection.execute("set timezone = 'UTC'")
+    connection.execute("set preserve_insertion_order = false")
+    for name, table in tables.items():
+        files = table.files(version if name == "postings" else None)
+        _view_files(connection, name, table.schema.empty(), files)
+    for name, frame in _reference_frames(book, roster).items():
+        add_table(connection, name, frame)
+    _close_doors(connection, [str(table.path) for table in tables.values()])
+    return connection
+
+
+def run_query(connection: duckdb.DuckDBPyConnection, text: str, params: Mapping[str, object] | None = None) -> pl.DataFrame:
+    """The rows of one SELECT. `params` are the `$named` parameters of the text: all of them and no others."""
+    relation = connection.sql(text, params=dict(params)) if params else connection.sql(text)
+    if relation is None:
+        raise BrokenPromise(f"A query without rows was asked for rows: {text[:80]}")
+    return relation.pl()
+
+
+def add_table(
+    connection: duckdb.DuckDBPyConnection, name: str, rows: pl.DataFrame | str, params: Mapping[str, object] | None = None
+) -> None:
+    """Keep a frame, or the result of a SELECT, as the table `name` of this connection; replaces one of that name."""
+    if isinstance(rows, str):
+        connection.execute(f'create or replace table "{name}" as {rows}', dict(params) if params else None)
+        return
+    connection.register("incoming_frame", rows)
+    connection.execute(f'create or replace table "{name}" as select * from incoming_frame')
+    connection.unregister("incoming_frame")
+
+
+def _view_files(connection: duckdb.DuckDBPyConnection, name: str, empty: pl.DataFrame, files: list[str]) -> None:
+    """A view with exactly the columns and types of the table's schema. Without files it is an empty table."""
+    add_table(connection, "schema_of_table", empty)
+    if not files:
+        connection.execute(f'alter table schema_of_table rename to "{name}"')
+        return
+    columns = connection.execute("describe schema_of_table").fetchall()
+    chosen = ", ".join(f'cast("{column[0]}" as {column[1]}) as "{column[0]}"' for column in columns)
+    listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+    connection.execute(
+        f'create view "{name}" as select {chosen} '
+        f"from read_parquet([{listed}], hive_partitioning = true, hive_types_autocast = false)"
+    )
+    connection.execute("drop table schema_of_table")
+
+
+def _reference_frames(book: Book, roster: Roster) -> dict[str, pl.DataFrame]:
+    frames: dict[str, pl.DataFrame] = {name: getattr(book, name) for name in BOOK_FRAMES}
+    for name in ROSTER_FRAMES:
+        frame: pl.DataFrame = getattr(roster, name)
+        frames[name] = pl.concat([frames[name], frame]) if name in frames else frame
+    frames["currencies"] = _currencies()
+    return frames
+
+
+def _currencies() -> pl.DataFrame:
+    """One row per ISO 4217 currency, so that SQL can round by joining: amount x factor, to a whole number, x unit."""
+    codes = sorted(list_currencies())
+    digits = [minor_unit_digits(code) for code in codes]
+    return pl.DataFrame(
+        {
+            "currency": codes,
+            "digits": digits,
+            "factor": [Decimal(10**places) for places in digits],
+            "unit": [Decimal(1).scaleb(-places) for places in digits],
+        },
+        schema={"currency": pl.String, "digits": pl.Int32, "factor": pl.Decimal(5, 0), "unit": pl.Decimal(5, 4)},
+    )
+
+
+def _close_doors(connection: duckdb.DuckDBPyConnection, folders: list[str]) -> None:
+    """From here on only the ledger's own folders can be read, and no statement can open more."""
+    allowed = ", ".join("'" + folder.replace("'", "''") + "'" for folder in folders)
+    connection.execute(f"set allowed_directories = [{allowed}]")
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
