@@ -74,9 +74,10 @@ class NothingPublished(Refused):
 
 
 class LedgerBusy(Refused):
-    def __init__(self, path: object) -> None:
+    def __init__(self, path: object, holder: str | None = None) -> None:
+        by = f" ({holder})" if holder else ""
         super().__init__(
-            f"Another writer holds the ledger {path}. Stop the worker or wait for the other command to finish, then try again."
+            f"Another writer{by} holds the ledger {path}. Stop the worker or wait for the other command to finish, then try again."
         )
 
 

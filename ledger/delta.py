@@ -1,0 +1,128 @@
+"""How a frame becomes Delta: column types, sorted Parquet files, and the lines of the log that name them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import polars as pl
+from deltalake import Field, Schema
+from deltalake.schema import PrimitiveType
+from deltalake.transaction import AddAction
+
+from schemas.errors import BrokenPromise, LedgerUnwritable
+from schemas.frames import INSTANT, FrameSchema
+
+ROW_GROUP_ROWS = 250_000
+
+SETTINGS = {
+    # Commits get slower with every file in the log, so the log is folded into a checkpoint often and cleaned soon after.
+    # A setting for the retention of positions must never be added: positions have to outlive everything.
+    "delta.checkpointInterval": "50",
+    "delta.logRetentionDuration": "interval 10 minutes",
+    "delta.enableExpiredLogCleanup": "true",
+}
+
+_TYPES: dict[pl.DataType | type[pl.DataType], str] = {
+    pl.String: "string",
+    pl.Binary: "binary",
+    pl.Boolean: "boolean",
+    pl.Date: "date",
+    INSTANT: "timestamp",
+    pl.Int8: "byte",
+    pl.Int16: "short",
+    pl.Int32: "integer",
+    pl.Int64: "long",
+}
+
+
+def delta_schema(schema: FrameSchema) -> Schema:
+    """The same columns as Delta types. Raises BrokenPromise for a type that Delta does not know."""
+    return Schema([Field(name, PrimitiveType(_delta_type(name, dtype))) for name, dtype in schema.columns.items()])
+
+
+def _delta_type(name: str, dtype: pl.DataType | type[pl.DataType]) -> str:
+    if isinstance(dtype, pl.Decimal):
+        return f"decimal({dtype.precision},{dtype.scale})"
+    if dtype not in _TYPES:
+        raise BrokenPromise(f"column {name} has the type {dtype}, which a ledger table cannot hold")
+    return _TYPES[dtype]
+
+
+def write_files(folder: Path, rows: pl.DataFrame, partition_by: str | None, sort_by: Sequence[str]) -> list[AddAction]:
+    """Write the rows as sorted zstd Parquet, one new file per partition value, each safely on disk.
+
+    The files belong to no table until a commit names them. The partition column is kept inside the files too, so that
+    they can be read without the table.
+
+    Raises:
+        BrokenPromise: A row has no partition value.
+        LedgerUnwritable: The files cannot be written. Those already begun are removed.
+    """
+    if rows.is_empty():
+        return []
+    ordered = rows.sort(sort_by, nulls_last=False) if sort_by else rows
+    if partition_by is None:
+        parts: dict[str | None, pl.DataFrame] = {None: ordered}
+    else:
+        if rows[partition_by].null_count():
+            raise BrokenPromise(f"a row for {folder} has no {partition_by}")
+        parts = {str(key[0]): part for key, part in ordered.partition_by(partition_by, as_dict=True).items()}
+    written: list[str] = []
+    try:
+        return [_write_file(folder, part, partition_by, value, sort_by, written) for value, part in parts.items()]
+    except (OSError, pl.exceptions.ComputeError) as error:
+        for name in written:
+            with suppress(OSError):
+                (folder / name).unlink()
+        raise LedgerUnwritable(folder, str(error)) from error
+
+
+def _write_file(
+    folder: Path, rows: pl.DataFrame, partition_by: str | None, value: str | None, sort_by: Sequence[str], written: list[str]
+) -> AddAction:
+    name = f"part-{uuid.uuid4().hex}.parquet"
+    if partition_by is not None:
+        name = f"{partition_by}={value}/{name}"
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    written.append(name)
+    rows.write_parquet(path, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS)
+    size = _force_to_disk(path)
+    return AddAction(
+        path=name,
+        size=size,
+        partition_values={} if partition_by is None else {partition_by: value},
+        modification_time=int(time.time() * 1000),
+        data_change=True,
+        stats=json.dumps(_statistics(rows, [name for name in sort_by if name != partition_by])),
+    )
+
+
+def _force_to_disk(path: Path) -> int:
+    """After a power cut the log may lack a commit, which is rated again; it must never name a file that is not there."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+
+
+def _statistics(rows: pl.DataFrame, columns: Sequence[str]) -> dict[str, object]:
+    """What Delta readers skip files by: rows in the file, and smallest and largest value of the sort columns."""
+    if not columns:
+        return {"numRecords": rows.height}
+    least = rows.select(pl.col(columns).min()).row(0, named=True)
+    most = rows.select(pl.col(columns).max()).row(0, named=True)
+    return {
+        "numRecords": rows.height,
+        "minValues": {name: value for name, value in least.items() if value is not None},
+        "maxValues": {name: value for name, value in most.items() if value is not None},
+        "nullCount": {name: rows[name].null_count() for name in columns},
+    }

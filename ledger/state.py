@@ -1,0 +1,65 @@
+"""What a rater has to remember, read back from the ledger: running aggregates, posted event ids, and rejects it wrote ahead.
+
+Nothing of this is stored on its own. A worker that starts, or takes over a partition, rebuilds it from the rows.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from ledger.table import LedgerTable
+from schemas.errors import BrokenPromise
+from schemas.ledger import AGGREGATE_KEY, Role
+
+REJECT_KEY = ["stream", "stream_partition", "stream_offset", "event_index"]
+"""What makes a row of REJECTS unique: the origin of the event."""
+
+EVENT_COLUMNS = ["event_source", "event_id", "subscription_id", "occurred_at", "meter_id", "quantity_quanta"]
+"""An event's identity and the content that a second event of the same identity must have."""
+
+
+def aggregate_totals(postings: LedgerTable, since_month: str | None = None) -> pl.DataFrame:
+    """Where every running aggregate stands: AGGREGATE_KEY and `after_quanta`, one row per aggregate, in no order.
+
+    Each revenue row moves its aggregate from before to after, so the sum of the steps is where it stands now, in whatever
+    order and from whatever stream the rows came.
+
+    Args:
+        since_month: Only usage months from this one on (YYYY-MM); None is all.
+
+    Raises:
+        BrokenPromise: The steps of one aggregate add up to more than 64 bits hold.
+    """
+    step = pl.col("after_quanta").cast(pl.Int128) - pl.col("before_quanta").fill_null(0)
+    totals = _revenue(postings, since_month).group_by(AGGREGATE_KEY).agg(after_quanta=step.sum()).collect()
+    try:
+        return totals.with_columns(pl.col("after_quanta").cast(pl.Int64, strict=True))
+    except pl.exceptions.InvalidOperationError as error:
+        raise BrokenPromise(f"an aggregate of {postings.path} is beyond 64 bits") from error
+
+
+def event_ids(postings: LedgerTable, since_month: str | None = None) -> pl.DataFrame:
+    """The events that were charged: EVENT_COLUMNS, one row per event and meter, in no order.
+
+    Args:
+        since_month: Only usage months from this one on (YYYY-MM); None is all.
+    """
+    usage = _revenue(postings, since_month).filter(pl.col("event_id").is_not_null())
+    return usage.select(EVENT_COLUMNS).unique().collect()
+
+
+def reject_keys(rejects: LedgerTable, stream: str, partition: int, after_offset: int) -> pl.DataFrame:
+    """Origins of one source's rejects beyond an offset: REJECT_KEY, in order.
+
+    Rejects are committed before the postings of the same messages. After a crash between the two the rejects table is
+    ahead of the ledger, and what is in it must not be added again.
+    """
+    rows = rejects.scan().filter(
+        pl.col("stream") == stream, pl.col("stream_partition") == partition, pl.col("stream_offset") > after_offset
+    )
+    return rows.select(REJECT_KEY).collect().sort(REJECT_KEY)
+
+
+def _revenue(postings: LedgerTable, since_month: str | None) -> pl.LazyFrame:
+    rows = postings.scan().filter(pl.col("role") == Role.REVENUE.value)
+    return rows if since_month is None else rows.filter(pl.col("usage_month") >= since_month)

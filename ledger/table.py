@@ -1,0 +1,224 @@
+"""One table of the ledger: rows are added, never changed, and every addition says how far each source has been read.
+
+A commit carries the rows together with the position (last offset) of every source they came from. It is a compare-and-swap:
+it succeeds only if every source still stands where the writer believes it stands. So a batch is in the table once or not at
+all, whatever crashes, and two writers of one source cannot both win.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import unquote
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.transaction import AddAction, RemoveAction
+
+from ledger.delta import SETTINGS, delta_schema, write_files
+from schemas.errors import BrokenPromise, Fenced, LedgerUnwritable, Refused
+from schemas.frames import FrameSchema
+
+NO_VERSION = -1
+"""Version of a table that has not been created yet: no rows, no files, no positions."""
+
+REOPEN_COMMITS = 20
+"""A handle of delta-rs slows down with every commit it makes; a fresh one costs a few milliseconds."""
+
+STALE_SECONDS = 60
+"""A handle that was not refreshed for this long is opened again: by then the log it knows may have been cleaned up."""
+
+ATTEMPTS = 30
+
+
+def source_id(stream: str, partition: int) -> str:
+    """Name under which a table keeps the position of one source: ('kafka:usage@1', 3) is 'kafka:usage@1/3'."""
+    return f"{stream}/{partition}"
+
+
+def parse_source(source: str) -> tuple[str, int]:
+    """The stream and partition that `source_id` was given."""
+    stream, _, partition = source.rpartition("/")
+    return stream, int(partition)
+
+
+class LedgerTable:
+    """A Delta table of one frame schema, created by the first append. One instance belongs to one thread.
+
+    Args:
+        path: Folder of the table.
+        schema: Columns and types; what is appended must have them exactly.
+        partition_by: Column whose values get a folder each, or None.
+        sort_by: Order of the rows inside each file.
+    """
+
+    def __init__(self, path: Path, schema: FrameSchema, partition_by: str | None = None, sort_by: Sequence[str] = ()) -> None:
+        self.path = Path(path).absolute()
+        self.schema = schema
+        self.partition_by = partition_by
+        self.sort_by = list(sort_by)
+        self._delta_schema = delta_schema(schema)
+        self._handle: DeltaTable | None = None
+        self._commits = 0
+        self._refreshed = 0.0
+
+    def append(self, frame: pl.DataFrame, *, expected: Mapping[str, int | None], reached: Mapping[str, int]) -> None:
+        """Add rows and move the positions of their sources, in one commit or not at all.
+
+        Args:
+            frame: Rows of the schema. Without rows only the positions move.
+            expected: Position of each source before these rows; None or absent when nothing of it was read.
+            reached: Position of each source after these rows; never before `expected`.
+
+        Raises:
+            Fenced: A source does not stand where `expected` says: another writer owns it now. Nothing was added.
+            LedgerUnwritable: The folder cannot be written. Nothing was added.
+            BrokenPromise: The frame is not of the schema, or a position would move back. Nothing was added.
+        """
+        rows = self.schema.select(frame)
+        for source, position in reached.items():
+            before = expected.get(source)
+            if before is not None and position < before:
+                raise BrokenPromise(f"{source} would move back from {before} to {position}")
+        if not reached:
+            raise BrokenPromise(f"an append to {self.path.name} names no source, so it could not be told from a repeated one")
+        handle = self._refresh() or self._create()
+        self._fence(handle, expected, reached)
+        if rows.is_empty() and all(expected.get(source) == position for source, position in reached.items()):
+            return
+        self._commit(handle, write_files(self.path, rows, self.partition_by, self.sort_by), expected, reached)
+
+    def position(self, source: str) -> int | None:
+        """Last offset of the source that is in the table, None when there is none."""
+        return self.positions([source])[source]
+
+    def positions(self, sources: Iterable[str]) -> dict[str, int | None]:
+        """Last offset of each source, all read from one version."""
+        handle = self._refresh()
+        return {source: None if handle is None else handle.transaction_version(source) for source in sources}
+
+    def version(self) -> int:
+        """Newest version of the table; -1 when it has not been created yet."""
+        handle = self._refresh()
+        return NO_VERSION if handle is None else handle.version()
+
+    def files(self, version: int | None = None) -> list[str]:
+        """Absolute paths of the Parquet files that make up a version (None: the newest), in the order of their names.
+
+        Raises:
+            Refused: The version cannot be opened any more. Versions stay open for about ten minutes.
+        """
+        handle = self._at(version)
+        if handle is None:
+            return []
+        depth = 1 if self.partition_by is None else 2
+        # delta-rs quotes the whole path; only what lies below the table's folder is ours to take from it.
+        names = [unquote(uri).split("/")[-depth:] for uri in handle.file_uris()]
+        return sorted(str(self.path.joinpath(*parts)) for parts in names)
+
+    def scan(self, version: int | None = None) -> pl.LazyFrame:
+        """Rows of a version (None: the newest) with the declared columns and types, in no order."""
+        files = self.files(version)
+        if not files:
+            return self.schema.empty().lazy()
+        if self.partition_by is None:
+            return pl.scan_parquet(files, hive_partitioning=False).select(self.schema.names())
+        folders = {self.partition_by: self.schema.columns[self.partition_by]}
+        return pl.scan_parquet(files, hive_partitioning=True, hive_schema=folders).select(self.schema.names())
+
+    def _refresh(self) -> DeltaTable | None:
+        """The handle at the newest version; None when there is no table yet."""
+        now = time.time()
+        if self._handle is None or self._commits >= REOPEN_COMMITS or abs(now - self._refreshed) > STALE_SECONDS:
+            self._handle = self._open()
+            self._commits = 0
+        else:
+            self._handle.update_incremental()
+        self._refreshed = now
+        return self._handle
+
+    def _open(self) -> DeltaTable | None:
+        if not DeltaTable.is_deltatable(str(self.path)):
+            return None
+        handle = DeltaTable(self.path)
+        if handle.schema() != self._delta_schema:
+            raise BrokenPromise(f"{self.path} holds other columns than {self.schema.name} of this version of BOSS")
+        return handle
+
+    def _at(self, version: int | None) -> DeltaTable | None:
+        if version is None:
+            return self._refresh()
+        if version == NO_VERSION:
+            return None
+        try:
+            return DeltaTable(self.path, version=version)
+        except (DeltaError, OSError) as error:
+            raise Refused(
+                f"Version {version} of {self.path} cannot be opened: it does not exist or is no longer kept. Use the newest."
+            ) from error
+
+    def _create(self) -> DeltaTable:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            DeltaTable.create(
+                self.path, self._delta_schema, mode="ignore", partition_by=self._folders(), configuration=SETTINGS
+            )
+        except (DeltaError, OSError) as error:
+            if not (self.path / "_delta_log").is_dir() or (handle := self._refresh()) is None:
+                raise LedgerUnwritable(self.path, str(error)) from error
+            return handle  # another writer created it at the same moment
+        handle = self._refresh()
+        if handle is None:
+            raise LedgerUnwritable(self.path, "the table was created and is not there")
+        return handle
+
+    def _folders(self) -> list[str] | None:
+        return None if self.partition_by is None else [self.partition_by]
+
+    def _fence(self, handle: DeltaTable, expected: Mapping[str, int | None], reached: Mapping[str, int]) -> None:
+        moved = [s for s in sorted({*expected, *reached}) if handle.transaction_version(s) != expected.get(s)]
+        if moved:
+            raise Fenced(moved)
+
+    def _commit(
+        self,
+        handle: DeltaTable,
+        actions: Sequence[AddAction | RemoveAction],
+        expected: Mapping[str, int | None],
+        reached: Mapping[str, int],
+    ) -> None:
+        """Name the files and positions in the log, trying again with the same files until the outcome is known."""
+        mark = uuid.uuid4().hex
+        since = handle.version()
+        properties = CommitProperties(
+            custom_metadata={"commit": mark}, app_transactions=[Transaction(s, position) for s, position in reached.items()]
+        )
+        problem: Exception | None = None
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                time.sleep(min(0.01 * attempt, 0.2))
+                handle = self._refresh() or self._create()
+                if self._landed(handle, mark, since, reached):
+                    return  # an earlier attempt reported an error after it had reached the log
+                self._fence(handle, expected, reached)
+            try:
+                handle.create_write_transaction(
+                    list(actions), "append", self._delta_schema, self._folders(), commit_properties=properties
+                )
+            except (CommitFailedError, DeltaError, OSError) as error:
+                problem = error
+                continue
+            self._commits += 1
+            if abs(time.time() - self._refreshed) <= STALE_SECONDS:
+                return
+            # We slept longer than the log is sure to be kept, so the place we wrote to may have been folded away already.
+            self._handle = None
+        raise LedgerUnwritable(self.path, str(problem)) from problem
+
+    def _landed(self, handle: DeltaTable, mark: str, since: int, reached: Mapping[str, int]) -> bool:
+        if any(handle.transaction_version(source) != position for source, position in reached.items()):
+            return False
+        return any(entry.get("commit") == mark for entry in handle.history(handle.version() - since + 1))
