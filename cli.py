@@ -1,3 +1,416 @@
-import typer
+"""The `boss` command: each command parses, calls one function of pipelines/, and prints.
 
-app = typer.Typer()
+Data goes to stdout, progress and messages to stderr. Exit codes: 0 done, 1 refused with a reason, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import polars as pl
+import typer
+from rich.console import Console
+from rich.table import Table
+from typer.core import TyperGroup
+
+import catalog.diff
+import catalog.templates
+import catalog.versions
+import pipelines.bill_run
+import pipelines.checks
+import pipelines.demo
+import pipelines.dev
+import pipelines.explain
+import pipelines.measure_revenue
+import pipelines.rate_file
+import pipelines.rejected
+import pipelines.send
+import pipelines.settle
+import pipelines.sql_access
+from pipelines.rater import RateResult
+from pipelines.workspace import Workspace
+from schemas.errors import BossError
+from schemas.period import Period
+
+
+class BossGroup(TyperGroup):
+    """Prints a BossError as its sentence and exits with 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BossError as error:
+            typer.echo(f"boss: {error}", err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=BossGroup,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="From usage events to exact invoices. Every command works on the workspace in `--workspace` (default: here).",
+)
+catalog_app = typer.Typer(no_args_is_help=True, help="The price book and the roster: check, compare, publish.")
+rejects_app = typer.Typer(no_args_is_help=True, help="Events that could not be charged: list them, send them again.")
+bill_app = typer.Typer(no_args_is_help=True, help="The bill run: preview, draft, finalize.")
+ledger_app = typer.Typer(no_args_is_help=True, help="The ledger: check it, measure it, compact closed months.")
+app.add_typer(catalog_app, name="catalog")
+app.add_typer(rejects_app, name="rejects")
+app.add_typer(bill_app, name="bill")
+app.add_typer(ledger_app, name="ledger")
+
+messages = Console(stderr=True, highlight=False)
+
+
+class Format(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+WorkspaceOption = Annotated[Path, typer.Option("--workspace", "-w", envvar="BOSS_WORKSPACE", help="The workspace folder.")]
+PeriodOption = Annotated[str, typer.Option("--period", help="The billing month, YYYY-MM.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="How data is printed; parquet writes bytes to stdout.")]
+FileArgument = Annotated[Path, typer.Argument(help="NDJSON, JSON array, CSV or Parquet with CloudEvents.")]
+
+HERE = Path()
+
+
+def open_workspace(path: Path) -> Workspace:
+    return pipelines.dev.workspace_of(path)
+
+
+# ---------------------------------------------------------------------------------------------------- start
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where the workspace is made.")],
+    template: Annotated[str, typer.Option(help="Industry template.")] = "video-conference",
+    starts: Annotated[str, typer.Option(help="First period to bill recurring fees for; default: this month.")] = "",
+) -> None:
+    """Make a workspace from an industry template.
+
+    Example: `boss init acme --template video-conference`
+    """
+    workspace = Workspace.create(folder, template, str(Period.parse(starts)) if starts else str(Period.of(date.today())))
+    messages.print(f"Workspace made in {workspace.root}. Next: edit catalog/ and roster/, then `boss catalog publish`.")
+
+
+@app.command()
+def demo(folder: Annotated[Path, typer.Argument(help="Folder of the demo; an earlier demo there is replaced.")]) -> None:
+    """Run one month of a video-conference company: events, broker, worker, bills, settlement, metrics.
+
+    Example: `boss demo demo`
+    """
+    result = pipelines.demo.run_demo(folder, messages.print)
+    show(result.invoices, Format.TABLE)
+    for line in result.closing_lines:
+        typer.echo(line)
+
+
+@app.command()
+def dev(workspace: WorkspaceOption = HERE) -> None:
+    """Run an embedded broker and a worker until Ctrl-C. For development: the broker keeps its topics in memory.
+
+    Example: `boss dev`, and in another terminal `boss send usage.ndjson`
+    """
+    raise typer.Exit(pipelines.dev.run_dev(Workspace.open(workspace), messages.print))
+
+
+@app.command()
+def worker(workspace: WorkspaceOption = HERE) -> None:
+    """Rate the usage topic into the ledger until stopped. Run as many as the topic has partitions.
+
+    Example: `BOSS_KAFKA=127.0.0.1:9092 boss worker`
+    """
+    from pipelines.stream import run_worker  # Faust takes a second to import
+
+    raise typer.Exit(run_worker(open_workspace(workspace)))
+
+
+# ---------------------------------------------------------------------------------------------------- catalog
+
+
+@catalog_app.command()
+def check(workspace: WorkspaceOption = HERE) -> None:
+    """Read catalog/ and roster/ and report every mistake with its place. Changes nothing."""
+    book, roster = Workspace.open(workspace).read_sources()
+    messages.print(
+        f"Good: {book.meters.height} meters, {book.plans.height} plans, {book.prices.height} price versions, "
+        f"{roster.accounts.height} accounts, {roster.subscriptions.height} subscriptions."
+    )
+
+
+@catalog_app.command()
+def diff(workspace: WorkspaceOption = HERE, format: FormatOption = Format.TABLE) -> None:
+    """Show what publishing would change. Changes nothing."""
+    opened = Workspace.open(workspace)
+    book, roster = opened.read_sources()
+    published = opened.published()
+    changes = [catalog.diff.diff_books(published[0], book), catalog.diff.diff_rosters(published[1], roster)]
+    show(pl.concat(changes), format)
+
+
+@catalog_app.command()
+def publish(workspace: WorkspaceOption = HERE) -> None:
+    """Freeze catalog/ and roster/ as new versions. Workers take them with their next batch."""
+    book, roster = Workspace.open(workspace).publish()
+    messages.print(f"Price book version {book.version}, roster version {roster.version}.")
+
+
+# ---------------------------------------------------------------------------------------------------- usage
+
+
+@app.command()
+def rate(file: FileArgument, workspace: WorkspaceOption = HERE) -> None:
+    """Rate a usage file into the ledger. The same file twice changes nothing.
+
+    Example: `boss rate usage.ndjson`
+    """
+    opened = open_workspace(workspace)
+    if opened.settings.kafka:
+        return send(file, workspace, wait=True)
+    with progress(f"rating {file.name}") as status:
+        done = pipelines.rate_file.rate_file(opened, file, lambda so_far: status.update(sentence(so_far)))
+    messages.print(sentence(done))
+    return None
+
+
+@app.command()
+def send(
+    file: FileArgument,
+    workspace: WorkspaceOption = HERE,
+    wait: Annotated[bool, typer.Option(help="Wait until the ledger has passed the events.")] = False,
+) -> None:
+    """Send a usage file to the usage topic, keyed by billing account.
+
+    Example: `boss send usage.ndjson --wait`
+    """
+    opened = open_workspace(workspace)
+    with progress(f"sending {file.name}") as status:
+        sent = pipelines.send.send_file(opened, file, status.update)
+        messages.print(f"{sent.events:,} events sent to {opened.settings.stream.topic}.")
+        for problem in sent.refused:
+            messages.print(problem)
+        if wait:
+            pipelines.send.wait_for_ledger(opened, sent.reached, status.update)
+            messages.print("The ledger has passed all of them.")
+    if sent.refused:
+        raise typer.Exit(1)
+
+
+@rejects_app.command("list")
+def list_rejects(
+    workspace: WorkspaceOption = HERE,
+    reason: Annotated[list[str] | None, typer.Option(help="Only this reason; may be repeated.")] = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Show the open rejects: events that nobody has been charged for.
+
+    Example: `boss rejects list --reason unknown_subject`
+    """
+    rejects = pipelines.rejected.open_rejects(open_workspace(workspace).ledger(), reason or [])
+    show(rejects.with_columns(message=pl.col("message").cast(pl.String, strict=False)), format)
+
+
+@rejects_app.command("retry")
+def retry_rejects(
+    workspace: WorkspaceOption = HERE,
+    reason: Annotated[list[str] | None, typer.Option(help="Only this reason; may be repeated.")] = None,
+) -> None:
+    """Rate the open rejects again, after the catalog, the roster or the sender was mended.
+
+    Example: `boss rejects retry --reason no_price`
+    """
+    opened = open_workspace(workspace)
+    with progress("retrying rejects") as status:
+        done = pipelines.rejected.retry_rejects(opened, reason or [], lambda so_far: status.update(sentence(so_far)))
+    messages.print(sentence(done))
+
+
+# ---------------------------------------------------------------------------------------------------- bills
+
+
+@bill_app.command("preview")
+def preview_bill(period: PeriodOption, workspace: WorkspaceOption = HERE, format: FormatOption = Format.TABLE) -> None:
+    """Compute the invoices of a period from the ledger as it is now. Writes nothing.
+
+    Example: `boss bill preview --period 2026-10`
+    """
+    with progress("bill run") as status:
+        bill_run = pipelines.bill_run.preview(open_workspace(workspace), Period.parse(period), status.update)
+    show_bill_run(bill_run, format)
+
+
+@bill_app.command("run")
+def run_bill(period: PeriodOption, workspace: WorkspaceOption = HERE, format: FormatOption = Format.TABLE) -> None:
+    """Compute the invoices of a period and keep them as the draft that `finalize` takes.
+
+    Example: `boss bill run --period 2026-10`
+    """
+    with progress("bill run") as status:
+        bill_run = pipelines.bill_run.run(open_workspace(workspace), Period.parse(period), status.update)
+    show_bill_run(bill_run, format)
+
+
+@bill_app.command("finalize")
+def finalize_bill(period: PeriodOption, workspace: WorkspaceOption = HERE, format: FormatOption = Format.TABLE) -> None:
+    """Make the draft final: numbers, postings, documents. The second time changes nothing.
+
+    Example: `boss bill finalize --period 2026-10`
+    """
+    with progress("bill run") as status:
+        bill_run = pipelines.bill_run.finalize(open_workspace(workspace), Period.parse(period), status.update)
+    show_bill_run(bill_run, format)
+
+
+@app.command()
+def settle(period: PeriodOption, workspace: WorkspaceOption = HERE, format: FormatOption = Format.TABLE) -> None:
+    """Make the partners' statements of a finalised period.
+
+    Example: `boss settle --period 2026-10`
+    """
+    settlement = pipelines.settle.settle(open_workspace(workspace), Period.parse(period))
+    show(settlement.statements, format)
+    for path in settlement.files:
+        messages.print(str(path))
+
+
+@app.command()
+def metrics(period: PeriodOption, workspace: WorkspaceOption = HERE, format: FormatOption = Format.TABLE) -> None:
+    """Show MRR and its five movements, ARPA and usage revenue of a period.
+
+    Example: `boss metrics --period 2026-10`
+    """
+    measured = pipelines.measure_revenue.measure_revenue(open_workspace(workspace), Period.parse(period))
+    if format is Format.TABLE:
+        show(measured.movements, format)
+    show(measured.summary, format)
+
+
+# ---------------------------------------------------------------------------------------------------- look
+
+
+@app.command()
+def explain(
+    invoice: Annotated[str, typer.Argument(help="Invoice number.")],
+    line: Annotated[int, typer.Argument(help="Line of the invoice.")],
+    workspace: WorkspaceOption = HERE,
+    limit: Annotated[int, typer.Option(help="Events shown.")] = 20,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Explain an invoice line: price version, tiers, and each event with its aggregate before and after.
+
+    Example: `boss explain INV-2026-000001 1`
+    """
+    explanation = pipelines.explain.explain(open_workspace(workspace), invoice, line, limit=limit)
+    if format is not Format.TABLE:
+        return show(explanation.postings, format)
+    for title, frame in explanation.sections():
+        typer.echo(f"\n{title}")
+        show(frame, format)
+    typer.echo(f"\n{explanation.conclusion}")
+    return None
+
+
+@app.command()
+def sql(
+    text: Annotated[str, typer.Argument(help="One SELECT.")],
+    workspace: WorkspaceOption = HERE,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Query the ledger, read-only: postings, journal, margin, rejects, invoices, lines, statements, accounts, prices ...
+
+    Example: `boss sql "select price_id, sum(amount) from postings group by all"`
+    """
+    show(pipelines.sql_access.query_workspace(open_workspace(workspace), text), format)
+
+
+@ledger_app.command("check")
+def check_ledger(workspace: WorkspaceOption = HERE, format: FormatOption = Format.TABLE) -> None:
+    """Compare what must agree: ledger and lines, lines and invoices, statements and shares, journal debits and credits.
+
+    Exits with 1 when something differs. Example: `boss ledger check`
+    """
+    results = pipelines.checks.run_checks(open_workspace(workspace))
+    show(results, format)
+    if not results["agrees"].all():
+        raise typer.Exit(1)
+
+
+@ledger_app.command("stats")
+def ledger_stats(workspace: WorkspaceOption = HERE, format: FormatOption = Format.TABLE) -> None:
+    """Show rows, files and bytes of the ledger per month."""
+    show(pipelines.checks.ledger_stats(open_workspace(workspace)), format)
+
+
+@ledger_app.command("compact")
+def compact_ledger(period: PeriodOption, workspace: WorkspaceOption = HERE) -> None:
+    """Rewrite a month of the ledger as few sorted files. Amounts and positions stay as they are."""
+    with progress("compacting"):
+        messages.print(pipelines.checks.compact_month(open_workspace(workspace), Period.parse(period)))
+
+
+# ---------------------------------------------------------------------------------------------------- print
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Any]:
+    """A spinner on stderr with the latest word; plain silence when stderr is no terminal."""
+    with messages.status(what) as status:
+        yield status
+
+
+def sentence(done: RateResult) -> str:
+    rejected = sum(done.rejects.values())
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(done.rejects.items()))
+    return (
+        f"{done.events:,} events: {done.postings:,} postings, {done.duplicates:,} duplicates, {rejected:,} rejects"
+        + (f" ({reasons})" if reasons else "")
+        + "."
+    )
+
+
+def show_bill_run(bill_run: pipelines.bill_run.BillRun, format: Format) -> None:
+    if format is not Format.TABLE:
+        return show(bill_run.invoices, format)
+    show(bill_run.outcomes, format)
+    show(bill_run.invoices, format)
+    show(bill_run.totals, format)
+    messages.print(bill_run.message)
+    return None
+
+
+def show(frame: pl.DataFrame, format: Format) -> None:
+    """Print a frame to stdout in the wanted format."""
+    if format is not Format.TABLE:
+        pipelines.sql_access.write_frame(frame, format.value, sys.stdout.buffer)
+        return
+    table = Table(show_edge=False, pad_edge=False)
+    for name, dtype in frame.schema.items():
+        table.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
+    for row in frame.iter_rows():
+        table.add_row(*("" if value is None else plain(value) for value in row))
+    Console(highlight=False).print(table)
+
+
+def plain(value: object) -> str:
+    """A cell as people read it: decimals without trailing zeros beyond two places."""
+    text = format_decimal(str(value)) if type(value).__name__ == "Decimal" else str(value)
+    return text.removesuffix("+00:00") if isinstance(value, str) is False else text
+
+
+def format_decimal(text: str) -> str:
+    if "." not in text:
+        return text
+    whole, fraction = text.split(".")
+    return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"

@@ -20,7 +20,7 @@ import catalog.versions
 from ledger.book import Ledger, open_ledger
 from pipelines.settings import Settings, read_settings
 from schemas.book import Book
-from schemas.errors import BadWorkspace
+from schemas.errors import BadWorkspace, NothingPublished
 from schemas.roster import Roster
 
 BOSS_TOML = """\
@@ -121,6 +121,17 @@ class Workspace:
     def load(self) -> tuple[Book, Roster]:
         """The newest published versions. Raises NothingPublished."""
         return catalog.versions.load_book(self.books), catalog.versions.load_roster(self.rosters)
+
+    def published(self) -> tuple[Book | None, Roster | None]:
+        """The newest published versions, None for what has not been published yet."""
+        try:
+            book = catalog.versions.load_book(self.books)
+        except NothingPublished:
+            return None, None
+        try:
+            return book, catalog.versions.load_roster(self.rosters)
+        except NothingPublished:
+            return book, None
 
     def ledger(self) -> Ledger:
         return open_ledger(self.ledger_folder)

@@ -1,0 +1,111 @@
+"""`boss demo`: one month of a video-conference company, the whole way from events to invoices.
+
+A seeded generator makes the events; they go to an embedded broker, the Faust worker rates them into the ledger, and the bill
+run, the settlement and the metrics are made of it. Every part is the product's own; only the customers are invented.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import polars as pl
+
+import pipelines.bill_run
+import pipelines.measure_revenue
+import pipelines.settle
+from pipelines.checks import run_checks
+from pipelines.dev import dev_broker, worker_process
+from pipelines.send import send_events, wait_for_ledger
+from pipelines.workspace import Workspace
+from schemas.errors import BadWorkspace, BrokenPromise, Refused
+from schemas.period import Period
+
+GENERATOR = Path(__file__).parents[1] / "examples" / "video_conference_events.py"
+PERIOD = Period(2026, 10)
+EVENTS = 200_000
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo shows at the end."""
+
+    invoices: pl.DataFrame
+    closing_lines: list[str]
+
+
+def run_demo(folder: Path, say: Say, *, events: int = EVENTS) -> DemoResult:
+    """Make the workspace in `folder` and run the month. An earlier demo there is replaced; any other folder is refused."""
+    started = time.perf_counter()
+    workspace = _fresh_workspace(folder)
+    book, roster = workspace.publish()
+    say(f"Workspace {workspace.root}: price book {book.version}, {roster.accounts.height} customers, 1 partner.")
+    values = _generator().generate_events(events=events, seed=1, month=str(PERIOD))
+    with dev_broker(workspace) as running, worker_process(running, workspace.root / "worker.log"):
+        sent = send_events(running, roster, values, lambda text: None)
+        say(f"Sent {sent.events:,} events of minutes, ports, storage and traffic to the embedded broker.")
+        wait_for_ledger(running, sent.reached, lambda text: None)
+        say(f"Rated by the Faust worker into the ledger ({time.perf_counter() - started:.0f} s so far).")
+    quiet: Say = lambda text: None  # noqa: E731
+    pipelines.bill_run.run(workspace, PERIOD, quiet)
+    bill_run = pipelines.bill_run.finalize(workspace, PERIOD, quiet)
+    say(f"Billed {PERIOD}. {bill_run.message}")
+    settlement = pipelines.settle.settle(workspace, PERIOD)
+    say(f"Settled: {settlement.statements.height} partner statement(s).")
+    measured = pipelines.measure_revenue.measure_revenue(workspace, PERIOD)
+    for row in measured.summary.iter_rows(named=True):
+        say(f"MRR {row['mrr_end']} {row['currency']}, ARPA {row['arpa']}, usage revenue {row['usage_revenue']}.")
+    results = run_checks(workspace)
+    if not results["agrees"].all():
+        raise BrokenPromise(f"The demo's numbers do not agree:\n{results.filter(~pl.col('agrees'))}")
+    say(f"{results.height} checks agree. Done in {time.perf_counter() - started:.0f} s.")
+    return DemoResult(bill_run.invoices, _closing_lines(folder, workspace))
+
+
+def _fresh_workspace(folder: Path) -> Workspace:
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / "demo.mark").is_file():
+            raise BadWorkspace(f"{folder} is not empty and no earlier demo. Name another folder; nothing was changed.")
+        shutil.rmtree(folder)
+    workspace = Workspace.create(folder, "video-conference", str(PERIOD))
+    (folder / "demo.mark").write_text("made by boss demo; replaced by the next one\n")
+    return workspace
+
+
+def _generator() -> ModuleType:
+    """The seeded generator, which lives in examples/ of the source checkout."""
+    if not GENERATOR.is_file():
+        raise Refused("The demo's events come from examples/ of the source checkout; it is not part of an installed package.")
+    spec = importlib.util.spec_from_file_location("video_conference_events", GENERATOR)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _closing_lines(folder: Path, workspace: Workspace) -> list[str]:
+    queries = [
+        "select account_id, price_id, sum(amount) as amount from postings where role = 'revenue' group by all order by all",
+        "select account, sum(debit) as debit, sum(credit) as credit from journal group by all order by all",
+        "select account_id, sum(revenue - share) as margin from margin group by all order by margin desc",
+    ]
+    documents: Iterable[Path] = sorted(workspace.invoices_folder.rglob("*.pdf"))
+    where = os.path.relpath(folder)
+    return [
+        "",
+        "Invoices as PDF:",
+        *(f"  {os.path.relpath(path)}" for path in documents),
+        "",
+        "Try:",
+        *(f'  .venv/bin/boss sql -w {where} "{query}"' for query in queries),
+        f"  .venv/bin/boss explain -w {where} INV-2026-000001 1",
+    ]

@@ -1,0 +1,110 @@
+"""Send usage to the topic (`boss send FILE`), keyed by billing account, and wait for the ledger to pass it.
+
+The key is the account because an aggregate has one owner: the worker that holds the account's partition. Events of unknown
+subjects are keyed by the subject itself and end as rejects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from ledger.table import source_id
+from pipelines.producer import Refused as RefusedMessage
+from pipelines.producer import send_messages
+from pipelines.rate_file import CHUNK_EVENTS, now_ms
+from pipelines.usage_file import read_usage_file
+from pipelines.workspace import Workspace
+from schemas.errors import Refused
+from schemas.roster import Roster
+
+PATIENCE_SECONDS = 60.0
+"""How long the ledger may stand still before waiting for it ends."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What reached the topic."""
+
+    events: int
+    reached: Mapping[int, int]
+    """Last offset per partition."""
+    refused: list[str] = field(default_factory=list)
+    """One sentence per message the broker did not take."""
+
+
+def send_file(workspace: Workspace, path: Path, report: Callable[[str], None]) -> Sent:
+    """Send every event of a usage file.
+
+    Raises:
+        BadFile: The file cannot be read as a whole.
+        Refused: No Kafka is configured and no `boss dev` is running, or the broker cannot be reached.
+    """
+    if not workspace.settings.kafka:
+        raise Refused("There is no Kafka to send to. Set BOSS_KAFKA or start `boss dev`; without Kafka use `boss rate FILE`.")
+    _, roster = workspace.load()
+    chunks = read_usage_file(path, chunk_rows=CHUNK_EVENTS, received_at_ms=now_ms())
+    values = (value for chunk in chunks for value in chunk.values if value is not None)
+    return send_events(workspace, roster, values, report)
+
+
+def send_events(workspace: Workspace, roster: Roster, values: Iterable[bytes], report: Callable[[str], None]) -> Sent:
+    """Send single events (JSON bytes) to the usage topic."""
+    delivery = asyncio.run(
+        send_messages(
+            workspace.settings.kafka,
+            workspace.settings.stream.topic,
+            _keyed(values, account_of_subject(roster)),
+            partitions=workspace.settings.stream.partitions,
+            progress=lambda count: report(f"{count:,} events sent"),
+        )
+    )
+    return Sent(delivery.delivered, delivery.last_offsets, [_sentence(refused) for refused in delivery.refused])
+
+
+def account_of_subject(roster: Roster) -> dict[str, str]:
+    """Every identifier -> the account that pays for it. An identifier that changed hands goes to its newest owner's account."""
+    owners = roster.identifiers.sort("valid_from").join(
+        roster.subscriptions.select("subscription_id", "account_id").unique(), on="subscription_id", how="inner"
+    )
+    return dict(owners.select("identifier", "account_id").iter_rows())
+
+
+def _keyed(values: Iterable[bytes], accounts: Mapping[str, str]) -> Iterator[tuple[bytes, bytes]]:
+    for value in values:
+        try:
+            subject = orjson.loads(value)["subject"]
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            subject = ""  # it will be a reject, wherever it goes
+        yield accounts.get(subject, str(subject)).encode(), value
+
+
+def _sentence(refused: RefusedMessage) -> str:
+    return f"event {refused.index + 1} was not sent: {refused.why}"
+
+
+def wait_for_ledger(workspace: Workspace, reached: Mapping[int, int], report: Callable[[str], None]) -> None:
+    """Return when the ledger's positions are at or past these offsets of the usage topic.
+
+    Raises:
+        Refused: The ledger stood still for a minute: no worker runs, or it cannot write.
+    """
+    postings = workspace.ledger().postings
+    best, since = -1, time.monotonic()
+    while True:
+        have = {p: postings.position(source_id(workspace.stream_name, p)) for p in reached}
+        behind = sum(reached[p] - (-1 if at is None else at) for p, at in have.items() if at is None or at < reached[p])
+        if behind == 0:
+            return
+        report(f"the ledger is {behind:,} events behind")
+        done = sum(at or 0 for at in have.values())
+        if done > best:
+            best, since = done, time.monotonic()
+        if time.monotonic() - since > PATIENCE_SECONDS:
+            raise Refused(f"The ledger has not moved for a minute and is {behind:,} events behind. Is a `boss worker` running?")
+        time.sleep(0.2)
