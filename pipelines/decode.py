@@ -1,0 +1,154 @@
+"""The one place where input is judged: messages become events, or rejects with the reason and where they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import polars as pl
+
+from pipelines.event_json import read_events
+from pipelines.event_time import judge_times, read_times
+from pipelines.message_parts import Parts, cut_exactly, cut_messages
+from schemas.book import Book
+from schemas.events import ENVELOPE, LONGEST_TEXT
+from schemas.usage import EVENTS, PROPERTY, REJECTS, RawBatch, RejectReason
+
+_ORIGIN = {"stream": pl.String, "stream_partition": pl.Int32, "stream_offset": pl.Int64, "received_at": pl.Int64}
+
+
+class Decoded(NamedTuple):
+    """What a number of messages held, in order of arrival."""
+
+    events: pl.DataFrame
+    """EVENTS with `data.<property>` for every property and dimension that a meter of the book names."""
+    rejects: pl.DataFrame
+    """REJECTS; the version columns are null."""
+
+
+def named_properties(book: Book) -> list[str]:
+    """Every property of `data` that a meter of the book counts or tells apart, sorted."""
+    meters = book.meters
+    names = {*meters["property"].drop_nulls(), *meters["dimensions"].explode(empty_as_null=False).drop_nulls()}
+    return sorted(names)
+
+
+def decode_batches(
+    batches: Sequence[RawBatch], book: Book, *, max_event_bytes: int = 1 << 20, clock_skew_seconds: int = 86_400
+) -> Decoded:
+    """Every event of the messages, judged by its envelope: present, bounded, at a time that can be.
+
+    A message is one CloudEvent in JSON, a JSON array or NDJSON lines of them, or an Arrow stream. None (a tombstone) and a
+    message without any event in it, such as an empty array, give nothing. Never raises for what a message holds.
+
+    Args:
+        batches: Messages in offset order per source.
+        book: Names the properties to read.
+        max_event_bytes: Longer events are rejected unread.
+        clock_skew_seconds: How much later than its arrival an event may claim to have happened.
+    """
+    origin, values = _flatten(batches)
+    properties = named_properties(book)
+    parts = cut_messages(values)
+    read = _read_parts(parts, properties, max_event_bytes)
+    wrong = _wrong_guesses(parts, read)
+    if wrong:
+        parts = _cut_again(parts, values, wrong)
+        read = _read_parts(parts, properties, max_event_bytes)
+    events = _place(read, parts, origin, len(values)).with_columns(occurred_at=read_times(pl.col("time")))
+    return _judge(events, properties, clock_skew_seconds)
+
+
+def _wrong_guesses(parts: Parts, read: pl.DataFrame) -> set[int]:
+    """The arrays in which a text turned out to be no event."""
+    if not parts.guessed:
+        return set()
+    return {parts.message[i] for i in read["reason"].is_not_null().arg_true()} & parts.guessed
+
+
+def _flatten(batches: Sequence[RawBatch]) -> tuple[pl.DataFrame, list[bytes]]:
+    """One row of origin per message that is no tombstone, and the messages."""
+    frames = [pl.DataFrame(schema=_ORIGIN)]
+    values: list[bytes | None] = []
+    for batch in batches:
+        frame = pl.DataFrame({"stream_offset": batch.offsets, "received_at": batch.received_at_ms}, schema_overrides=_ORIGIN)
+        frames.append(
+            frame.select(
+                pl.lit(batch.stream).alias("stream"),
+                pl.lit(batch.partition, pl.Int32).alias("stream_partition"),
+                "stream_offset",
+                "received_at",
+            )
+        )
+        values += batch.values
+    origin = pl.concat(frames).with_columns(pl.col("received_at").cast(pl.Datetime("ms", "UTC")))
+    present = [value for value in values if value is not None]
+    if len(present) < len(values):
+        origin = origin.filter(pl.Series([value is not None for value in values], dtype=pl.Boolean))
+    return origin, present
+
+
+def _read_parts(parts: Parts, properties: Sequence[str], max_event_bytes: int) -> pl.DataFrame:
+    """The events of all parts; the too long ones are not looked at."""
+    longest = max(map(len, parts.texts), default=0)
+    if longest <= max_event_bytes:
+        return read_events(parts.texts, properties)
+    read = read_events([text if len(text) <= max_event_bytes else b"{}" for text in parts.texts], properties)
+    size = pl.Series("size", [len(text) for text in parts.texts])
+    reason = pl.when(size > max_event_bytes).then(pl.lit(RejectReason.TOO_LARGE.value)).otherwise("reason")
+    sentence = pl.format("The event has {} bytes; at most {} are allowed.", size, max_event_bytes)
+    return read.with_columns(reason=reason, detail=pl.when(size > max_event_bytes).then(sentence).otherwise("detail"))
+
+
+def _cut_again(parts: Parts, values: Sequence[bytes], wrong: set[int]) -> Parts:
+    """The same parts, with the arrays that were cut in the wrong place (or hold what is no event) cut exactly."""
+    again = Parts()
+    done: set[int] = set()
+    for text, message, index in zip(parts.texts, parts.message, parts.index, strict=True):
+        if message not in wrong:
+            again.texts.append(text)
+            again.message.append(message)
+            again.index.append(index)
+        elif message not in done:
+            done.add(message)
+            again.add(message, cut_exactly(values[message]))
+    return again
+
+
+def _place(read: pl.DataFrame, parts: Parts, origin: pl.DataFrame, messages: int) -> pl.DataFrame:
+    """The events beside the origin of the message each came in."""
+    index = pl.Series("event_index", parts.index, dtype=pl.Int32)
+    text = pl.Series("message", parts.texts, dtype=pl.Binary)
+    one_each = len(parts.texts) == messages and index.max() == 0
+    came_from = origin if one_each else origin[parts.message]
+    return pl.concat([came_from, read, pl.DataFrame([index, text])], how="horizontal")
+
+
+def _judge(events: pl.DataFrame, properties: Sequence[str], clock_skew_seconds: int) -> Decoded:
+    """Separates the events from what is none."""
+    faults = [("reason", "detail"), *map(_judge_text, ENVELOPE)]
+    time = judge_times(pl.col("time"), pl.col("occurred_at"), pl.col("received_at"), clock_skew_seconds)
+    reason = pl.coalesce(*(reason for reason, _ in faults), time[0])
+    detail = pl.coalesce(*(detail for _, detail in faults), time[1])
+    judged = events.with_columns(reason=reason).rename({"source": "event_source", "id": "event_id", "type": "event_type"})
+    good = judged["reason"].is_null()
+    columns = [*EVENTS.names(), *(PROPERTY + name for name in properties)]
+    if good.all():
+        return Decoded(judged.select(columns), REJECTS.empty())
+    refused = events.filter(~good).with_columns(reason=reason, detail=detail)
+    none = pl.lit(None, pl.Int32)
+    refused = refused.with_columns(event_source="source", event_id="id", book_version=none, roster_version=none)
+    return Decoded(judged.filter(good).select(columns), REJECTS.select(refused))
+
+
+def _judge_text(name: str) -> tuple[pl.Expr, pl.Expr]:
+    """(reason, sentence) of an envelope field that is absent, empty or too long."""
+    text = pl.col(name)
+    absent, empty = text.is_null(), text == ""
+    long = text.str.len_chars() > LONGEST_TEXT
+    reason = pl.when(absent | empty).then(pl.lit(RejectReason.MISSING_FIELD.value))
+    detail = pl.when(absent).then(pl.lit(f"The event has no `{name}`.")).when(empty).then(pl.lit(f"`{name}` is empty."))
+    if name == "time":
+        return reason, detail
+    sentence = pl.format(f"`{name}` has {{}} characters; at most {LONGEST_TEXT} are allowed.", text.str.len_chars())
+    return reason.when(long).then(pl.lit(RejectReason.TOO_LARGE.value)), detail.when(long).then(sentence)
