@@ -1,0 +1,244 @@
+"""Reads the price book a pricing owner writes (`catalog/*.yaml`) and says everything that is wrong with it in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from catalog.book_checks import Span, check_filters, check_mentions, check_meter, check_spans, check_tax_classes
+from catalog.entries import (
+    AgreementEntry,
+    BookEntry,
+    Entry,
+    MeterEntry,
+    PlanEntry,
+    PriceEntry,
+    TaxEntry,
+    VersionEntry,
+    check_entry,
+)
+from catalog.fields import version_name
+from catalog.frozen import seal_book
+from catalog.problems import Place, Problems, did_you_mean
+from catalog.sections import Sections, list_of, read_sections, yaml_files
+from catalog.terms import check_terms
+from schemas.book import BOOK_FRAMES, Book
+
+Row = dict[str, object]
+Covered = dict[tuple[str, str], list[Span]]
+"""Spans in which a partner's agreements cover a price."""
+EntryT = TypeVar("EntryT", bound=Entry)
+
+
+def read_book(folder: Path) -> Book:
+    """The book in all YAML files of the folder; version 0 until it is published. Writes nothing.
+
+    Raises:
+        BadCatalog: With every mistake as `file:line:column: path: what is wrong and what to do`.
+    """
+    problems = Problems()
+    if not yaml_files(folder):
+        problems.add_at(folder, (1, 1), "no *.yaml file here; write the price book there or copy a template")
+    sections = read_sections(folder, ("meters", "plans", "taxes", "agreements"), ("zone", "currency"), problems)
+    rows = _BookReader(problems, sections).read()
+    problems.raise_if_any()
+    return seal_book({name: schema.build(rows[name]) for name, schema in BOOK_FRAMES.items()})
+
+
+@dataclass
+class _BookReader:
+    """Walks the sections in the order in which they refer to each other and collects rows."""
+
+    problems: Problems
+    sections: Sections
+    zone: str = "UTC"
+    currency: str | None = None
+    rows: dict[str, list[Row]] = field(default_factory=lambda: {name: [] for name in BOOK_FRAMES})
+    meters: dict[str, MeterEntry | None] = field(default_factory=dict)
+    plans: dict[str, list[str]] = field(default_factory=dict)
+    prices: dict[str, Place] = field(default_factory=dict)
+    tax_classes: list[tuple[str, Place]] = field(default_factory=list)
+
+    def read(self) -> dict[str, list[Row]]:
+        self.read_settings()
+        for data, place in self.sections.entries["meters"]:
+            self.read_meter(data, place)
+        for data, place in self.sections.entries["plans"]:
+            self.read_plan(data, place)
+        self.read_taxes()
+        self.read_agreements()
+        return self.rows
+
+    def read_settings(self) -> None:
+        for name, (data, place) in self.sections.settings.items():
+            setting = check_entry(BookEntry, {name: data}, Place(place.source), self.problems)
+            if setting is not None:
+                self.zone = setting.zone or self.zone
+                self.currency = setting.currency or self.currency
+
+    def read_meter(self, data: object, place: Place) -> None:
+        meter = check_entry(MeterEntry, data, place, self.problems)
+        if self.is_new("meter", data, self.meters, place):
+            self.meters[_id_of(data)] = meter
+        if meter is None:
+            return
+        check_meter(meter, place, self.problems)
+        self.rows["meters"].append(
+            {
+                "meter_id": meter.id,
+                "event_type": meter.event_type,
+                "aggregation": meter.aggregation,
+                "property": meter.property,
+                "unit": meter.unit,
+                "quantity_scale": meter.scale,
+                "dimensions": meter.dimensions,
+            }
+        )
+
+    def read_plan(self, data: object, place: Place) -> None:
+        plan = check_entry(PlanEntry, data, place, self.problems, nested="prices")
+        self.is_new("plan", data, self.plans, place)
+        price_ids = self.plans.setdefault(_id_of(data), [])
+        prices = list(list_of(_under(data, "prices"), place.at("prices"), self.problems))
+        if not prices and isinstance(data, dict):
+            self.problems.add(place, "has no price; list at least one under 'prices:'")
+        currencies: set[str] = set()
+        for item, spot in prices:
+            price_ids.append(_id_of(item))
+            self.read_price(item, spot, plan, currencies)
+        if plan is not None:
+            names = {"name_en": plan.name.en, "name_zh": plan.name.zh or plan.name.en}
+            self.rows["plans"].append({"plan_id": plan.id, "kind": plan.kind, **names})
+
+    def read_price(self, data: object, place: Place, plan: PlanEntry | None, currencies: set[str]) -> None:
+        price = check_entry(PriceEntry, data, place, self.problems, nested="versions")
+        if self.is_new("price", data, self.prices, place):
+            self.prices[_id_of(data)] = place
+        versions = list(list_of(_under(data, "versions"), place.at("versions"), self.problems))
+        if not versions and isinstance(data, dict):
+            self.problems.add(place, "has no version; list at least one with valid_from under 'versions:'")
+        entries = [(check_entry(VersionEntry, item, spot, self.problems), spot) for item, spot in versions]
+        if price is None:
+            return
+        if (price.meter is None) == (price.recurring is None):
+            self.problems.add(place, "needs either 'meter' (usage) or 'recurring' (a fee per month or year)")
+        known = [(version, spot) for version, spot in entries if version is not None]
+        spans = check_spans([(v.valid_from, v.valid_to, spot) for v, spot in known], self.zone, self.problems)
+        terms: Row = {"plan_id": plan.id if plan else None, "currency": self.currency_of(price, plan, place, currencies)}
+        for (version, spot), (start, end) in zip(known, spans, strict=True):
+            self.read_version(price, version, spot, terms | {"valid_from": start, "valid_to": end}, place)
+
+    def read_version(self, price: PriceEntry, version: VersionEntry, place: Place, terms: Row, price_place: Place) -> None:
+        charge = "usage" if price.meter is not None else "recurring"
+        meter = self.meters.get(price.meter) if price.meter is not None else None
+        if price.meter is not None and price.meter not in self.meters:
+            hint = did_you_mean(price.meter, list(self.meters))
+            self.problems.add(price_place.at("meter"), f"there is no meter '{price.meter}'{hint}")
+        lowered = check_terms(version, charge, meter.scale if meter else None, place, self.problems)
+        key: Row = {"price_id": price.id, "price_version": version_name(version.valid_from)}
+        at_where = {name: (place if getattr(version, name) is not None else price_place) for name in ("where", "where_not")}
+        where = price.where if version.where is None else version.where
+        where_not = price.where_not if version.where_not is None else version.where_not
+        dimensions = meter.dimensions if meter else ([] if charge == "recurring" else None)
+        filters = check_filters({"where": where, "where_not": where_not}, dimensions, at_where, self.problems)
+        tax_class = version.tax_class or price.tax_class
+        self.tax_classes.append((tax_class, (place if version.tax_class else price_place).at("tax_class")))
+        if lowered is None:
+            return
+        self.rows["prices"].append(
+            key
+            | terms
+            | {
+                "charge": charge,
+                "meter_id": price.meter,
+                "model": lowered.model,
+                "interval": price.recurring,
+                "free_units": lowered.free_units,
+                "package_size": lowered.package_size,
+                "flat_at_zero": lowered.flat_at_zero,
+                "tax_class": tax_class,
+                "name_en": price.name.en,
+                "name_zh": price.name.zh or price.name.en,
+            }
+        )
+        self.rows["tiers"] += [key | tier for tier in lowered.tiers]
+        self.rows["filters"] += [key | row for row in filters]
+
+    def currency_of(self, price: PriceEntry, plan: PlanEntry | None, place: Place, seen: set[str]) -> str | None:
+        """The price's currency, one and the same for all prices of a plan."""
+        currency = price.currency or (plan.currency if plan else None) or self.currency
+        if currency is None and plan is not None and "currency" not in self.sections.settings:
+            self.problems.add(place.at("currency"), "is missing; set 'currency:' for the book, the plan or this price")
+        elif currency is not None:
+            seen.add(currency)
+            if len(seen) > 1:
+                others = ", ".join(sorted(seen - {currency}))
+                text = f"{currency}, but another price of this plan is in {others}; a plan has one currency"
+                self.problems.add(place.at("currency"), text)
+        return currency
+
+    def read_taxes(self) -> None:
+        groups: dict[tuple[str, str], list[tuple[TaxEntry, Place]]] = {}
+        for data, place in self.sections.entries["taxes"]:
+            tax = check_entry(TaxEntry, data, place, self.problems)
+            if tax is not None:
+                groups.setdefault((tax.country, tax.class_), []).append((tax, place))
+        for (country, tax_class), taxes in groups.items():
+            spans = check_spans([(t.valid_from, t.valid_to, place) for t, place in taxes], self.zone, self.problems)
+            for (tax, _), (start, end) in zip(taxes, spans, strict=True):
+                row = {"country": country, "tax_class": tax_class, "rate": tax.rate, "valid_from": start, "valid_to": end}
+                self.rows["taxes"].append(row)
+        known = {_text_of(data, "class", "standard") for data, _ in self.sections.entries["taxes"]}
+        check_tax_classes(self.tax_classes, known, self.problems)
+
+    def read_agreements(self) -> None:
+        seen: dict[str, Place] = {}
+        covered: Covered = {}
+        for data, place in self.sections.entries["agreements"]:
+            agreement = check_entry(AgreementEntry, data, place, self.problems)
+            if self.is_new("agreement", data, seen, place):
+                seen[_id_of(data)] = place
+            if agreement is None:
+                continue
+            self.read_agreement(agreement, place, covered)
+
+    def read_agreement(self, agreement: AgreementEntry, place: Place, covered: Covered) -> None:
+        check_mentions("plan", agreement.plans, self.plans, place.at("plans"), self.problems)
+        check_mentions("price", agreement.prices, self.prices, place.at("prices"), self.problems)
+        if not agreement.plans and not agreement.prices:
+            self.problems.add(place, "covers nothing; list plans or prices")
+        ((start, end),) = check_spans([(agreement.valid_from, agreement.valid_to, place)], self.zone, self.problems)
+        wanted = set(agreement.prices).union(*(self.plans.get(plan, []) for plan in agreement.plans))
+        for price_id in sorted(wanted & self.prices.keys()):
+            others = covered.setdefault((agreement.partner, price_id), [])
+            if any((end is None or s < end) and (e is None or start < e) for s, e in others):
+                text = f"partner '{agreement.partner}' has another agreement for price '{price_id}' at that time"
+                self.problems.add(place, text)
+            others.append((start, end))
+            row: Row = {"agreement_id": agreement.id, "partner_id": agreement.partner, "price_id": price_id}
+            self.rows["agreements"].append(row | {"share": agreement.share, "valid_from": start, "valid_to": end})
+
+    def is_new(self, what: str, data: object, seen: Mapping[str, object], place: Place) -> bool:
+        """Whether the id is used for the first time; notes the mistake when it is not."""
+        name = _id_of(data)
+        if name and name in seen:
+            where = seen[name]
+            hint = f" in {where}" if isinstance(where, Place) else ""
+            self.problems.add(place.at("id"), f"there is another {what} '{name}'{hint}; ids are unique")
+            return False
+        return True
+
+
+def _under(data: object, key: str) -> object:
+    return data.get(key) if isinstance(data, dict) else None
+
+
+def _id_of(data: object) -> str:
+    return _text_of(data, "id", "")
+
+
+def _text_of(data: object, key: str, default: str) -> str:
+    value = _under(data, key)
+    return value if isinstance(value, str) else default
