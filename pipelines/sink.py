@@ -1,0 +1,144 @@
+"""Collects deliveries and hands them to the rater; a message is acknowledged only when the ledger has it.
+
+One batch of messages is rated and committed at a time, in one thread, while the next ones are collected. What may be
+collected is bounded, so a slow disk slows the reading down instead of filling the memory. When rating or committing
+fails nothing is acknowledged and `run` raises: a restart continues from the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipelines.rater import RateResult, Source
+from schemas.usage import RawBatch
+
+Acknowledge = Callable[[], Awaitable[object]]
+
+
+class Rates(Protocol):
+    """The stateful part: pipelines.rater.Rater. Both methods run in the sink's one thread."""
+
+    def assign(self, sources: Sequence[Source]) -> Mapping[Source, int | None]: ...
+
+    def process(self, batches: Sequence[RawBatch]) -> RateResult: ...
+
+
+@dataclass(frozen=True)
+class FlushLimits:
+    """When collected messages are committed: whichever comes first."""
+
+    seconds: float = 0.5
+    messages: int = 50_000
+    data_bytes: int = 64 << 20
+
+
+FlushReport = Callable[[RateResult, float], None]
+"""Called after every commit with what became of the messages and the seconds it took in all."""
+
+
+class Sink:
+    """Messages on their way from the topic to the ledger."""
+
+    def __init__(self, rater: Rates, limits: FlushLimits, report: FlushReport) -> None:
+        self._rater = rater
+        self._limits = limits
+        self._report = report
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="rater")
+        self._collected: list[tuple[RawBatch, Acknowledge]] = []
+        self._messages = 0
+        self._data_bytes = 0
+        self._busy = asyncio.Lock()  # held while messages are with the rater
+        self._arrived = asyncio.Event()  # something is collected
+        self._hurry = asyncio.Event()  # commit without waiting for the timer
+        self._room = asyncio.Event()
+        self._ended = False
+        self._draining = False
+
+    @property
+    def waiting_messages(self) -> int:
+        return self._messages
+
+    async def assign(self, sources: Sequence[Source]) -> Mapping[Source, int | None]:
+        """Take over these sources: drop what is collected, rebuild the rater's state, return the ledger's positions."""
+        async with self._busy:
+            self._take()
+            self._draining = False
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._rater.assign, sources)
+
+    async def put(self, batch: RawBatch, acknowledge: Acknowledge) -> None:
+        """Collect a batch; returns when there is room for the next one, at once when the sink has ended."""
+        self._collected.append((batch, acknowledge))
+        self._messages += len(batch)
+        self._data_bytes += sum(map(len, filter(None, batch.values)))
+        self._arrived.set()
+        if self._draining or self._full(1):
+            self._hurry.set()
+        while self._full(2) and not self._ended:
+            self._room.clear()
+            await self._room.wait()
+
+    async def drain(self) -> None:
+        """Commit what is collected now, and from here on whatever comes, without delay, until the next assignment."""
+        self._draining = True
+        while self._collected and not self._ended:
+            self._hurry.set()
+            self._room.clear()
+            await self._room.wait()
+        async with self._busy:
+            return
+
+    async def run(self) -> None:
+        """Commit every so often until cancelled.
+
+        Raises:
+            Fenced, LedgerUnwritable, ...: What the rater raised. Nothing of those messages was acknowledged.
+        """
+        try:
+            while True:
+                await self._arrived.wait()
+                await _first(self._hurry.wait(), self._limits.seconds)
+                await self._flush()
+        finally:
+            self._ended = True
+            self._room.set()
+
+    def close(self) -> None:
+        """End the thread once it is idle. What was not committed is read again by the next worker."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _flush(self) -> None:
+        async with self._busy:
+            taken = self._take()
+            if not taken:
+                return
+            started = time.perf_counter()
+            batches = [batch for batch, _ in taken]
+            result = await asyncio.get_running_loop().run_in_executor(self._thread, self._rater.process, batches)
+            for _, acknowledge in taken:
+                await acknowledge()
+            self._report(result, time.perf_counter() - started)
+
+    def _take(self) -> list[tuple[RawBatch, Acknowledge]]:
+        taken, self._collected = self._collected, []
+        self._messages = self._data_bytes = 0
+        self._arrived.clear()
+        self._hurry.clear()
+        self._room.set()
+        return taken
+
+    def _full(self, times: int) -> bool:
+        limits = self._limits
+        return self._messages >= times * limits.messages or self._data_bytes >= times * limits.data_bytes
+
+
+async def _first(wanted: Awaitable[object], seconds: float) -> None:
+    """Wait for it, but not longer."""
+    try:
+        await asyncio.wait_for(wanted, seconds)
+    except TimeoutError:
+        return

@@ -1,0 +1,28 @@
+"""`boss worker`: the usage topic of a workspace, rated into its ledger."""
+
+from __future__ import annotations
+
+from ledger.lock import writer_lock
+from pipelines.rater import Rater
+from pipelines.worker import run_stream
+from pipelines.workspace import Workspace
+from schemas.errors import Refused
+
+
+def run_worker(workspace: Workspace) -> int:
+    """`boss worker`: rate the workspace's topic into its ledger until told to stop by SIGTERM or SIGINT.
+
+    Returns the exit code 0; for the main thread of a process.
+
+    Raises:
+        Refused: No Kafka is configured, or nothing is published yet.
+        LedgerBusy: `boss rate` writes this ledger at the moment.
+        Others: As run_stream.
+    """
+    settings = workspace.settings
+    if not settings.kafka:
+        raise Refused("There is no Kafka to read from. Set BOSS_KAFKA, or start `boss dev`, which brings a small one.")
+    workspace.versions()
+    with writer_lock(workspace.ledger_folder, exclusive=False):
+        run_stream(Rater(workspace, workspace.ledger(), settings.limits), settings.kafka, settings.stream)
+    return 0

@@ -1,0 +1,81 @@
+"""The usage topic: wait until Kafka can be reached, and create the topic when it is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from schemas.errors import BadWorkspace, Refused
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+REMIND_SECONDS = 5.0
+
+
+async def ensure_topic(bootstrap: str, topic: str, partitions: int, *, patience_seconds: float = math.inf) -> int:
+    """Wait for the broker, then make sure the topic exists. Returns its number of partitions, which may be another one.
+
+    A broker that is not up yet is waited for, with one line in the log every few seconds.
+
+    Raises:
+        Refused: No broker answered within `patience_seconds`.
+        BadWorkspace: Kafka refuses to create the topic; says why.
+    """
+    admin = await _reach(bootstrap, patience_seconds)
+    try:
+        await _create(admin, topic, partitions)
+        while True:
+            described = (await admin.describe_topics([topic]))[0]
+            if described["error_code"] == 0 and described["partitions"]:
+                found = len(described["partitions"])
+                break
+            await asyncio.sleep(0.1)  # created, and not known everywhere yet
+    finally:
+        await admin.close()
+    if found != partitions:
+        log.info(
+            "Topic '%s' has %d partitions; the setting stream.partitions (%d) is for new topics.", topic, found, partitions
+        )
+    return found
+
+
+async def _reach(bootstrap: str, patience_seconds: float) -> AIOKafkaAdminClient:
+    now = asyncio.get_running_loop().time
+    reminded, deadline = -math.inf, now() + patience_seconds
+    while True:
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="boss", request_timeout_ms=10_000)
+        try:
+            await admin.start()
+        except (KafkaError, OSError) as error:
+            await admin.close()
+            if now() >= deadline:
+                raise Refused(f"Kafka at {bootstrap} does not answer ({type(error).__name__}). Is it running?") from None
+            if now() - reminded >= REMIND_SECONDS:
+                reminded = now()
+                log.warning("Waiting for Kafka at %s: no answer yet (%s).", bootstrap, type(error).__name__)
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            if reminded > 0:
+                log.info("Kafka at %s answers.", bootstrap)
+            return admin
+
+
+async def _create(admin: AIOKafkaAdminClient, topic: str, partitions: int) -> None:
+    if topic in await admin.list_topics():
+        return
+    # The broker's clock says when a message was received; a producer's clock could say anything.
+    wanted = NewTopic(topic, partitions, 1, topic_configs={"message.timestamp.type": "LogAppendTime"})
+    wanted.replication_factor = -1  # the cluster's own default; the constructor does not know this value
+    response = await admin.create_topics([wanted])
+    for _, code, *rest in response.topic_errors:
+        error = for_code(code)
+        if code and error is not TopicAlreadyExistsError:
+            why = rest[0] if rest and rest[0] else error.description
+            raise BadWorkspace(
+                f"Kafka refuses to create the topic '{topic}' ({why}). Create it yourself or change stream.topic."
+            )

@@ -1,0 +1,210 @@
+"""One worker: reads the usage topic and keeps the ledger up to date, each event exactly once.
+
+    topic -> transport (one delivery per poll and partition) -> sink (collects) -> rater (rates, commits) -> acknowledge
+
+Any failure ends the worker with its reason; nothing half-done stays behind, and the next start continues from the ledger. A
+stop by SIGTERM or SIGINT commits what is in flight first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import faust
+import structlog
+
+from pipelines.health import Health
+from pipelines.logs import start_logging
+from pipelines.settings import Stream
+from pipelines.sink import FlushLimits, Rates, Sink
+from pipelines.topic import ensure_topic
+from pipelines.transport import Consumer, Transport, Wiring
+from schemas.errors import BadWorkspace
+
+log = structlog.stdlib.get_logger("boss.worker")
+
+STOP_SECONDS = 20.0
+"""How long leaving the group and closing connections may take; the ledger is complete before that."""
+
+MESSAGES_PER_POLL = 5_000
+"""Bounds memory: the embedded broker ignores limits in bytes."""
+
+
+def run_stream(rater: Rates, kafka: str, stream: Stream) -> None:
+    """Read `stream.topic` of the brokers `kafka` until told to stop by SIGTERM or SIGINT. For the main thread of a process.
+
+    Raises:
+        StreamMoved: The topic is not the one the ledger has positions for.
+        Fenced: Another worker has taken over one of our partitions. Starting again is all that is needed.
+        LedgerUnwritable and other BossErrors: As raised by the rater. Nothing of those messages is lost.
+    """
+    start_logging()
+    asyncio.run(_run(rater, kafka, stream))
+
+
+async def _run(rater: Rates, kafka: str, stream: Stream) -> None:
+    stop = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+    reach = asyncio.ensure_future(ensure_topic(kafka, stream.topic, stream.partitions))
+    stopped = asyncio.ensure_future(stop.wait())
+    await asyncio.wait([reach, stopped], return_when=asyncio.FIRST_COMPLETED)
+    if not reach.done():
+        reach.cancel()
+        return
+    reach.result()
+    stopped.cancel()
+    with tempfile.TemporaryDirectory(prefix="boss-") as folder:
+        await Worker(rater, kafka, stream, Path(folder)).run(stop)
+
+
+class Worker:
+    """One member of the consumer group: the Faust app, its sink, and the reason it stops."""
+
+    def __init__(self, rater: Rates, kafka: str, stream: Stream, folder: Path) -> None:
+        """Make it inside the event loop it will run in. `folder`: an empty folder that Faust wants to have."""
+        self._stream = stream
+        self._name = f"kafka:{stream.topic}@{stream.epoch}"
+        self._reason: BaseException | None = None
+        self._failed = asyncio.Event()
+        self.health = Health()
+        self.sink = Sink(rater, FlushLimits(stream.flush_seconds, stream.flush_events), self.health.record)
+        self.app = self._make_app(kafka, folder)
+        self.health.serve(self.app)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set. Raises what made it fail."""
+        self._check_port()
+        flushing = asyncio.ensure_future(self.sink.run())
+        flushing.add_done_callback(self._flushing_ended)
+        crashed = asyncio.ensure_future(self._start_and_watch())
+        waits = [asyncio.ensure_future(event.wait()) for event in (stop, self._failed)]
+        try:
+            await asyncio.wait([*waits, crashed], return_when=asyncio.FIRST_COMPLETED)
+            if not self._failed.is_set() and crashed.done():
+                await self._fail(crashed.exception() or RuntimeError("Faust stopped by itself."))
+            if self._reason is None:
+                log.info("stopping", committing=self.sink.waiting_messages)
+                await self._drain_or_fail()
+            self.health.ready = False
+            await self._stop_app()
+        finally:
+            for task in (flushing, crashed, *waits):
+                task.cancel()
+            self.sink.close()
+        if self._reason is not None:
+            raise self._reason
+        log.info("stopped", events=self.health.events, flushes=self.health.flushes)
+
+    def _make_app(self, kafka: str, folder: Path) -> Any:
+        stream = self._stream
+        app = faust.App(
+            stream.group,
+            broker=[f"kafka://{server.strip()}" for server in kafka.split(",")],
+            store="memory://",
+            datadir=str(folder),
+            topic_partitions=stream.partitions,
+            topic_disable_leader=True,
+            topic_allow_declare=False,  # ensure_topic has made it
+            stream_wait_empty=True,
+            stream_buffer_maxsize=4,  # deliveries, not events
+            broker_max_poll_records=MESSAGES_PER_POLL,
+            broker_session_timeout=stream.session_seconds,
+            broker_heartbeat_interval=max(0.3, stream.session_seconds / 4),
+            broker_rebalance_timeout=max(10.0, 2 * stream.session_seconds),
+            broker_commit_interval=1.0,
+            worker_redirect_stdouts=False,
+            web_enabled=stream.port > 0,
+            web_bind=stream.host,
+            web_host=stream.host,
+            web_port=stream.port or 6066,
+            web_router_enabled=False,
+            web_tables_enabled=False,
+        )
+        wiring = Wiring(stream.topic, self._name, self._resume, self.sink.drain, self._fail)
+        app.transport = Transport(app.conf.broker_consumer, app, wiring)
+        topic = app.topic(stream.topic, key_serializer="raw", value_serializer="raw", value_type=bytes)
+
+        async def collect(deliveries: Any) -> None:
+            # noack: Faust would acknowledge when the loop goes on, which is long before the ledger has the events.
+            async for event in deliveries.noack().events():
+                consumer: Consumer = app.consumer
+                try:
+                    if not consumer.deliveries.admit(event.value):
+                        consumer.forget(event.message)
+                        continue
+                except Exception as error:
+                    await self._fail(error)
+                    return
+                await self.sink.put(event.value.batch, _acknowledge(deliveries, event))
+
+        app.agent(topic, name="collect")(collect)
+        return app
+
+    async def _start_and_watch(self) -> None:
+        """Start the app; returns when it crashed, raising its reason."""
+        await self.app.start()
+        self.health.watch_lag(self.app.consumer.lag_events)
+        await self.app.wait_until_stopped()
+        if self.app.crash_reason is not None:
+            raise self.app.crash_reason
+
+    async def _resume(self, partitions: Sequence[int]) -> Mapping[int, int | None]:
+        """The ledger's positions of the partitions we were assigned, with the rater's state rebuilt for them."""
+        self.health.ready = False
+        positions = await self.sink.assign([(self._name, partition) for partition in sorted(partitions)])
+        found = {partition: position for (_, partition), position in positions.items()}
+        log.info("reading", stream=self._name, ledger_has=found)
+        self.health.ready = True
+        return found
+
+    async def _fail(self, reason: BaseException) -> None:
+        """Stop with this reason; the first one counts."""
+        if self._reason is None:
+            self._reason = reason
+            self.health.failure = str(reason) or repr(reason)
+            log.error("failed", reason=self.health.failure)
+            self._failed.set()
+
+    def _flushing_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            asyncio.ensure_future(self._fail(error))  # noqa: RUF006 - the loop runs on until the app is stopped
+
+    async def _drain_or_fail(self) -> None:
+        """Everything collected reaches the ledger before anything is torn down."""
+        draining = asyncio.ensure_future(self.sink.drain())
+        failing = asyncio.ensure_future(self._failed.wait())
+        await asyncio.wait([draining, failing], return_when=asyncio.FIRST_COMPLETED)
+        draining.cancel()
+        failing.cancel()
+
+    async def _stop_app(self) -> None:
+        """Leave the group. Without a broker this may hang, and nothing depends on it: the ledger is complete."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.app.stop(), STOP_SECONDS)
+            return
+        log.warning("Kafka did not answer while the worker was leaving; the ledger is complete.")
+
+    def _check_port(self) -> None:
+        if not self._stream.port:
+            return
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self._stream.host, self._stream.port))
+            except OSError as error:
+                raise BadWorkspace(
+                    f"The worker cannot serve /healthz and /metrics on {self._stream.host}:{self._stream.port} "
+                    f"({error.strerror}). Give it another stream.port, or 0 for none."
+                ) from None
+
+
+def _acknowledge(deliveries: Any, event: Any) -> Callable[[], Any]:
+    return lambda: deliveries.ack(event)
