@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 import uuid
 from collections.abc import Sequence
@@ -54,11 +55,21 @@ def _delta_type(name: str, dtype: pl.DataType | type[pl.DataType]) -> str:
     return _TYPES[dtype]
 
 
-def write_files(folder: Path, rows: pl.DataFrame, partition_by: str | None, sort_by: Sequence[str]) -> list[AddAction]:
+def one_line(error: Exception | None) -> str:
+    """The error's text without colours and line breaks."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m|↳", "", str(error)).split())
+
+
+def write_files(
+    folder: Path, rows: pl.DataFrame, partition_by: str | None, sort_by: Sequence[str], *, data_change: bool = True
+) -> list[AddAction]:
     """Write the rows as sorted zstd Parquet, one new file per partition value, each safely on disk.
 
     The files belong to no table until a commit names them. The partition column is kept inside the files too, so that
     they can be read without the table.
+
+    Args:
+        data_change: False when the rows are in the table already, in other files.
 
     Raises:
         BrokenPromise: A row has no partition value.
@@ -74,38 +85,37 @@ def write_files(folder: Path, rows: pl.DataFrame, partition_by: str | None, sort
             raise BrokenPromise(f"a row for {folder} has no {partition_by}")
         parts = {str(key[0]): part for key, part in ordered.partition_by(partition_by, as_dict=True).items()}
     written: list[str] = []
+    actions: list[AddAction] = []
     try:
-        return [_write_file(folder, part, partition_by, value, sort_by, written) for value, part in parts.items()]
+        for value, part in parts.items():
+            name = f"part-{uuid.uuid4().hex}.parquet"
+            written.append(name if value is None else f"{partition_by}={value}/{name}")
+            statistics = _statistics(part, [column for column in sort_by if column != partition_by])
+            actions.append(
+                AddAction(
+                    path=written[-1],
+                    size=_write_file(folder / written[-1], part),
+                    partition_values={} if partition_by is None else {partition_by: value},
+                    modification_time=int(time.time() * 1000),
+                    data_change=data_change,
+                    stats=json.dumps(statistics),
+                )
+            )
     except (OSError, pl.exceptions.ComputeError) as error:
         for name in written:
             with suppress(OSError):
                 (folder / name).unlink()
-        raise LedgerUnwritable(folder, str(error)) from error
+        raise LedgerUnwritable(folder, one_line(error)) from error
+    return actions
 
 
-def _write_file(
-    folder: Path, rows: pl.DataFrame, partition_by: str | None, value: str | None, sort_by: Sequence[str], written: list[str]
-) -> AddAction:
-    name = f"part-{uuid.uuid4().hex}.parquet"
-    if partition_by is not None:
-        name = f"{partition_by}={value}/{name}"
-    path = folder / name
+def _write_file(path: Path, rows: pl.DataFrame) -> int:
+    """Write one file, wait until it is on disk, and return its bytes.
+
+    After a power cut the log may lack a commit, which is then rated again; it must never name a file that is not there.
+    """
     path.parent.mkdir(exist_ok=True)
-    written.append(name)
     rows.write_parquet(path, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS)
-    size = _force_to_disk(path)
-    return AddAction(
-        path=name,
-        size=size,
-        partition_values={} if partition_by is None else {partition_by: value},
-        modification_time=int(time.time() * 1000),
-        data_change=True,
-        stats=json.dumps(_statistics(rows, [name for name in sort_by if name != partition_by])),
-    )
-
-
-def _force_to_disk(path: Path) -> int:
-    """After a power cut the log may lack a commit, which is rated again; it must never name a file that is not there."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -18,7 +18,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
-from ledger.delta import SETTINGS, delta_schema, write_files
+from ledger.delta import SETTINGS, delta_schema, one_line, write_files
 from schemas.errors import BrokenPromise, Fenced, LedgerUnwritable, Refused
 from schemas.frames import FrameSchema
 
@@ -32,6 +32,10 @@ STALE_SECONDS = 60
 """A handle that was not refreshed for this long is opened again: by then the log it knows may have been cleaned up."""
 
 ATTEMPTS = 30
+"""How often a commit is tried while others commit at the same moment."""
+
+FOLDER_ATTEMPTS = 3
+"""How often it is tried when the file system refuses."""
 
 
 def source_id(stream: str, partition: int) -> str:
@@ -129,6 +133,33 @@ class LedgerTable:
         folders = {self.partition_by: self.schema.columns[self.partition_by]}
         return pl.scan_parquet(files, hive_partitioning=True, hive_schema=folders).select(self.schema.names())
 
+    def describe_files(self) -> pl.DataFrame:
+        """The files of the newest version: `path` within the table's folder, `folder` value, `rows` and `bytes`."""
+        columns = pl.Schema({"path": pl.String, "folder": pl.String, "rows": pl.Int64, "bytes": pl.Int64})
+        handle = self._refresh()
+        if handle is None:
+            return pl.DataFrame(schema=columns)
+        files = pl.DataFrame(handle.get_add_actions(flatten=True))
+        value = pl.lit(None, pl.String) if self.partition_by is None else pl.col(f"partition.{self.partition_by}")
+        chosen = files.select(path="path", folder=value, rows="num_records", bytes="size_bytes")
+        return chosen.cast(columns).sort("path")
+
+    def swap_files(self, old: Sequence[str], new: Sequence[AddAction], *, expected: dict[str, int | None]) -> None:
+        """Let new files stand for old ones that hold the same rows, in one commit. Appends may go on meanwhile.
+
+        Args:
+            old: Paths within the table's folder. They stay on disk for those who read an older version.
+            expected: The position that guards these files, read before they were listed; it moves on by one.
+
+        Raises:
+            Fenced: Another writer swapped files under the same guard first. Nothing was swapped.
+        """
+        handle = self._refresh() or self._create()
+        self._fence(handle, expected, {})
+        gone = [RemoveAction(path, False, int(time.time() * 1000)) for path in old]
+        reached = {guard: 0 if position is None else position + 1 for guard, position in expected.items()}
+        self._commit(handle, [*gone, *new], expected, reached)
+
     def _refresh(self) -> DeltaTable | None:
         """The handle at the newest version; None when there is no table yet."""
         now = time.time()
@@ -168,7 +199,7 @@ class LedgerTable:
             )
         except (DeltaError, OSError) as error:
             if not (self.path / "_delta_log").is_dir() or (handle := self._refresh()) is None:
-                raise LedgerUnwritable(self.path, str(error)) from error
+                raise LedgerUnwritable(self.path, one_line(error)) from error
             return handle  # another writer created it at the same moment
         handle = self._refresh()
         if handle is None:
@@ -196,27 +227,26 @@ class LedgerTable:
         properties = CommitProperties(
             custom_metadata={"commit": mark}, app_transactions=[Transaction(s, position) for s, position in reached.items()]
         )
-        problem: Exception | None = None
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                time.sleep(min(0.01 * attempt, 0.2))
-                handle = self._refresh() or self._create()
-                if self._landed(handle, mark, since, reached):
-                    return  # an earlier attempt reported an error after it had reached the log
-                self._fence(handle, expected, reached)
+        for attempt in range(1, ATTEMPTS + 1):
+            problem: Exception | None = None
             try:
                 handle.create_write_transaction(
                     list(actions), "append", self._delta_schema, self._folders(), commit_properties=properties
                 )
+                self._commits += 1
+                if abs(time.time() - self._refreshed) <= STALE_SECONDS:
+                    return
+                self._handle = None  # we slept so long that the log may have moved on: look at the table afresh
             except (CommitFailedError, DeltaError, OSError) as error:
                 problem = error
-                continue
-            self._commits += 1
-            if abs(time.time() - self._refreshed) <= STALE_SECONDS:
+            handle = self._refresh() or self._create()
+            if self._landed(handle, mark, since, reached):
                 return
-            # We slept longer than the log is sure to be kept, so the place we wrote to may have been folded away already.
-            self._handle = None
-        raise LedgerUnwritable(self.path, str(problem)) from problem
+            self._fence(handle, expected, reached)
+            if isinstance(problem, OSError) and attempt >= FOLDER_ATTEMPTS:
+                break
+            time.sleep(min(0.01 * attempt, 0.2))
+        raise LedgerUnwritable(self.path, one_line(problem)) from problem
 
     def _landed(self, handle: DeltaTable, mark: str, since: int, reached: Mapping[str, int]) -> bool:
         if any(handle.transaction_version(source) != position for source, position in reached.items()):
