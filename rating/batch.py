@@ -1,0 +1,61 @@
+"""Rating: a batch of events in, exact postings out. The steps and the reason for their order:
+
+number     rows of EVENTS get a number, so that every later frame can point at its event
+measure    quantities first: they depend on the event and its meters alone
+match      then who pays; a bad quantity matters only where a price would have charged it
+drop       duplicates after matching, because the ledger knows an event by what was charged
+count      running totals only over what is left, in order of arrival
+price      f(after) - f(before), exact
+share      the partner's part of the same difference
+write      one row per event, price and role, and one reject per event that was not charged
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from rating.count import count_usage
+from rating.counters import Counters
+from rating.duplicates import drop_duplicates
+from rating.match import match_prices
+from rating.measure import measure_usage
+from rating.post import post_charges
+from rating.price import price_usage, share_revenue
+from rating.rejects import write_rejects
+from rating.seen import SeenEvents
+from rating.terms import Terms
+
+
+@dataclass(frozen=True)
+class Rated:
+    """What became of a batch. Every event is in `postings`, in `rejects` or counted in `duplicates`, and only in one."""
+
+    postings: pl.DataFrame  # POSTINGS
+    rejects: pl.DataFrame  # REJECTS
+    duplicates: int
+
+
+def rate_batch(events: pl.DataFrame, terms: Terms, counters: Counters, seen: SeenEvents) -> Rated:
+    """Rate one batch. Changes no state: call `counters.advance` and `seen.remember` once the postings are in the ledger.
+
+    Args:
+        events: EVENTS and `data.<property>` columns (String), in arrival order.
+
+    Returns:
+        POSTINGS ordered by (stream, stream_partition, stream_offset, stream_row); REJECTS in arrival order.
+    """
+    events = events.with_row_index("event")
+    measured = measure_usage(events, terms.meters)
+    matched = match_prices(events, measured, terms)
+    fresh = drop_duplicates(events, matched.charged, terms, seen)
+    counted = count_usage(fresh.charged, terms, counters)
+    priced = price_usage(counted.rows, terms)
+    shared = share_revenue(priced, events, terms)
+    rejected = pl.concat([matched.rejected, fresh.rejected, counted.rejected])
+    return Rated(
+        postings=post_charges(events, priced, shared, terms),
+        rejects=write_rejects(events, rejected, terms),
+        duplicates=fresh.duplicates,
+    )

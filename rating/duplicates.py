@@ -1,0 +1,59 @@
+"""An event is charged once, however often it is delivered."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import polars as pl
+
+from rating.rejects import REJECTED
+from rating.seen import SeenEvents, fingerprint_events
+from rating.terms import Terms
+from schemas.usage import RejectReason
+
+
+class Fresh(NamedTuple):
+    charged: pl.DataFrame  # CHARGED of events that are new
+    rejected: pl.DataFrame  # REJECTED of ids that come again with another content
+    duplicates: int  # events that come again unchanged
+
+
+def drop_duplicates(events: pl.DataFrame, charged: pl.DataFrame, terms: Terms, seen: SeenEvents) -> Fresh:
+    """Keep the first delivery of each event.
+
+    Args:
+        events: EVENTS with `event`, in arrival order.
+        charged: CHARGED.
+    """
+    if charged.is_empty():
+        return Fresh(charged, REJECTED.empty(), 0)
+    marked = fingerprint_events(_contents(events, charged, terms), by="event").sort("event")
+    judged = marked.with_columns(known=seen.check(marked["id_hash"])).with_columns(
+        again=pl.col("known").is_not_null() | ~pl.col("id_hash").is_first_distinct(),
+        expected=pl.coalesce("known", pl.col("content_hash").first().over("id_hash")),
+    )
+    again = judged.filter("again")
+    if again.is_empty():
+        return Fresh(charged, REJECTED.empty(), 0)
+    differs = again.filter(pl.col("content_hash") != pl.col("expected")).join(events, on="event", how="left")
+    rejected = differs.with_columns(
+        reason=pl.lit(RejectReason.DUPLICATE_DIFFERS.value),
+        detail=pl.format(
+            "Event '{}' of source '{}' was charged before with another subscription, time, meter or quantity; "
+            "send a correction under an id of its own.",
+            "event_id",
+            "event_source",
+        ),
+    )
+    return Fresh(
+        charged.join(again, on="event", how="anti", maintain_order="left"),
+        REJECTED.select(rejected),
+        again.height - rejected.height,
+    )
+
+
+def _contents(events: pl.DataFrame, charged: pl.DataFrame, terms: Terms) -> pl.DataFrame:
+    """`event`, its id and what is charged, one row per CHARGED."""
+    payers = terms.usage.select("subscription_id", "meter_id")[charged["charge"]]
+    ids = events.select("event_source", "event_id")[charged["event"]]
+    return pl.concat([charged.select("event", "occurred_at", "quantity_quanta"), payers, ids], how="horizontal")

@@ -1,0 +1,88 @@
+"""The arithmetic of an amount: f of the aggregate after, less f of the aggregate before. Exact in 128-bit integers.
+
+A discount and a partner's share are factors in millionths, applied inside the function and rounded half-up at scale 18 there.
+Because rounding happens inside the function, the rounding of rows cancels out: the rows of an aggregate add up to the
+function of its last state, to the last digit, however the period was cut into events.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from schemas.money import divide_half_up
+
+MILLION = 1_000_000
+"""Discounts and shares have at most 6 decimals, so they are whole millionths."""
+
+_KEY_WIDTH = 1 << 64
+"""Steps are found by one sorted key: price x 2^64 + from_quanta."""
+
+
+def step_keys(steps: pl.DataFrame) -> pl.Series:
+    """The sorted search keys of STEPS, one Int128 per step."""
+    return steps.select(_step_key(pl.col("price"), pl.col("from_quanta")))["price"]
+
+
+def find_steps(rows: pl.DataFrame, quanta: str, keys: pl.Series) -> pl.Series:
+    """The step each row's quantity is in.
+
+    Args:
+        rows: `price` (row of LOWERED) and the column named by `quanta` (Int64, null counts as 0).
+        keys: `step_keys` of STEPS.
+
+    Returns:
+        UInt32 rows of STEPS: the last step of the price with from < quantity; for 0 the price's first.
+    """
+    wanted = rows.select(_step_key(pl.col("price"), pl.col(quanta).fill_null(0).clip(lower_bound=1)))["price"]
+    return keys.search_sorted(wanted, side="left") - 1
+
+
+def price_quanta(rows: pl.DataFrame, quanta: str, steps: pl.DataFrame, found: pl.Series) -> pl.Series:
+    """f of each row's quantity.
+
+    Args:
+        rows: the column named by `quanta` (Int64; null is an aggregate that has not begun) and `at_zero` (f(0), Int128).
+        steps: STEPS.
+        found: the row of STEPS for each row, from `find_steps`.
+
+    Returns:
+        Int128 at scale 18; 0 where the aggregate has not begun, `at_zero` where it is 0.
+    """
+    here = steps.select("from_quanta", "base", "unit_price", "package_quanta")[found]
+    return (
+        pl.concat([rows.select(pl.col(quanta).alias("quanta"), "at_zero"), here], how="horizontal")
+        .select(
+            pl.when(pl.col("quanta").is_null())
+            .then(pl.lit(0, pl.Int128))
+            .when(pl.col("quanta") == 0)
+            .then(pl.col("at_zero"))
+            .otherwise(pl.col("base") + pl.col("unit_price") * _units())
+            .alias("price")
+        )
+        .to_series()
+    )
+
+
+def apply_factor(money: pl.Expr, millionths: pl.Expr) -> pl.Expr:
+    """money x millionths / 1,000,000, rounded half-up at scale 18.
+
+    Args:
+        money: Int128 at scale 18.
+        millionths: Int64 from 0 to 1,000,000.
+
+    The multiplication is split so that nothing leaves 128 bits: whole millions exactly, the rest (below 10^12) rounded.
+    """
+    magnitude = money.abs()
+    whole, rest = magnitude // MILLION, magnitude % MILLION
+    factor = millionths.cast(pl.Int128)
+    return money.sign() * (whole * factor + divide_half_up(rest * factor, MILLION))
+
+
+def _units() -> pl.Expr:
+    """Whole quanta above the step's start, or packages begun."""
+    package = pl.col("package_quanta").cast(pl.Int128)
+    return (pl.col("quanta").cast(pl.Int128) - pl.col("from_quanta") + package - 1) // package
+
+
+def _step_key(price: pl.Expr, quanta: pl.Expr) -> pl.Expr:
+    return price.cast(pl.Int128) * _KEY_WIDTH + quanta

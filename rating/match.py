@@ -1,0 +1,118 @@
+"""From an event to those who pay for it: subject -> subscription -> the prices in force at that moment.
+
+Every price of the subscription's plans on the meter that reads the event, and whose filters accept it, charges it. An event
+is all or nothing: one quantity that cannot be charged makes the whole event a reject.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import polars as pl
+
+from rating.periods import local_day, period_start
+from rating.rejects import name_problems, name_strangers
+from rating.terms import Terms
+from schemas.frames import INSTANT, FrameSchema
+from schemas.usage import PROPERTY, RejectReason
+
+CHARGED = FrameSchema(
+    "CHARGED",
+    {
+        "event": pl.UInt32,  # row of EVENTS
+        "charge": pl.UInt32,  # row of Terms.usage
+        "meter": pl.UInt32,  # row of Terms.meters
+        "quantity_quanta": pl.Int64,  # 0 or more
+        "dimensions": pl.String,
+        "occurred_at": INSTANT,
+        "usage_period": pl.Date,
+    },
+)
+"""One row per event and price that charges it, by (event, charge)."""
+
+
+class Matched(NamedTuple):
+    charged: pl.DataFrame  # CHARGED
+    rejected: pl.DataFrame  # REJECTED
+
+
+def match_prices(events: pl.DataFrame, measured: pl.DataFrame, terms: Terms) -> Matched:
+    """Find the prices that charge each measured event.
+
+    Args:
+        events: EVENTS with `event` and the `data.<property>` columns.
+        measured: MEASURED.
+    """
+    subjects = _find_holders(events, terms)
+    priced = _price_candidates(events, measured, subjects, terms)
+    problems = (
+        priced.filter(pl.col("problem").is_not_null()).sort("event", "meter").unique("event", keep="first", maintain_order=True)
+    )
+    bad = name_problems(events, problems.select("event", "meter", "problem", "max_quanta"), terms.meters)
+    unmatched = events.join(priced, on="event", how="anti")
+    strange = name_strangers(unmatched, measured, subjects, terms)
+    charged = priced.join(problems, on="event", how="anti") if problems.height else priced
+    return Matched(_with_period(charged.sort("event", "charge"), terms), pl.concat([strange, bad]))
+
+
+def _find_holders(events: pl.DataFrame, terms: Terms) -> pl.DataFrame:
+    """`event`, `holder`, `occurred_at`: whose usage each event is. Events of unknown subjects have no row."""
+    return (
+        events.select("event", "subject", "occurred_at")
+        .join(terms.holders, left_on="subject", right_on="identifier")
+        .filter(_in_force("valid_from", "valid_to"))
+        .select("event", "holder", "occurred_at")
+    )
+
+
+def _price_candidates(events: pl.DataFrame, measured: pl.DataFrame, subjects: pl.DataFrame, terms: Terms) -> pl.DataFrame:
+    """One row per event and price that accepts it, with `problem` where its quantity cannot be charged."""
+    looked_up = (
+        terms.usage.lazy()
+        .select("holder", "meter", "charged_from", "charged_to", "filter_set", "max_quanta")
+        .with_row_index("charge")
+    )
+    candidates = (
+        measured.lazy()
+        .join(subjects.lazy(), on="event")
+        .join(looked_up, on=["holder", "meter"])
+        .filter(_in_force("charged_from", "charged_to"))
+        .collect()
+    )
+    too_large = pl.col("quantity_quanta") > pl.col("max_quanta")
+    return _accepted(candidates, events, terms).with_columns(
+        problem=pl.when(too_large).then(pl.lit(RejectReason.QUANTITY_TOO_LARGE.value)).otherwise("problem")
+    )
+
+
+def _accepted(candidates: pl.DataFrame, events: pl.DataFrame, terms: Terms) -> pl.DataFrame:
+    """The candidates whose price has no filters, or whose every filter accepts the event."""
+    if candidates["filter_set"].null_count() == candidates.height:
+        return candidates
+    for dimension in terms.dimensions:
+        column = f"{PROPERTY}{dimension}"
+        value = events.select("event", value=pl.col(column) if column in events.columns else pl.lit(None, pl.String))
+        wanted = terms.filters.filter(pl.col("dimension") == dimension).select("filter_set", "values", "excluded")
+        named = pl.col("values").list.contains(pl.col("value")) & pl.col("value").is_not_null()
+        candidates = (
+            candidates.join(value, on="event", how="left")
+            .join(wanted, on="filter_set", how="left")
+            .filter(pl.col("values").is_null() | (named != pl.col("excluded")))
+            .drop("value", "values", "excluded")
+        )
+    return candidates
+
+
+def _with_period(charged: pl.DataFrame, terms: Terms) -> pl.DataFrame:
+    """CHARGED, with the usage period the event falls into in its account's zone."""
+    where = terms.usage.select("zone", "billing_day")[charged["charge"]]
+    placed = pl.concat([charged, where], how="horizontal")
+    days = placed.with_columns(local_day(placed, "occurred_at").alias("day"))
+    return CHARGED.select(days.with_columns(usage_period=period_start(pl.col("day"), pl.col("billing_day"))))
+
+
+def _in_force(start: str, end: str) -> pl.Expr:
+    """Half-open; a null end or start is open."""
+    return (pl.col(start).is_null() | (pl.col(start) <= pl.col("occurred_at"))) & (
+        pl.col(end).is_null() | (pl.col("occurred_at") < pl.col(end))
+    )

@@ -1,0 +1,15 @@
+"""Per unit: every unit costs the same.
+
+f(q) = flat + unit_price x q. The flat fee, usually 0, is due with the first unit.
+Source: the plainest tariff there is; Stripe and OpenMeter call it `unit`, Lago `standard`.
+"""
+
+from __future__ import annotations
+
+from rating.steps import PriceTerms, Step
+
+
+def lower_per_unit(terms: PriceTerms) -> list[Step]:
+    """One step from 0 without end."""
+    first = terms.tiers[0]
+    return [Step(first.tier, 0, first.flat, first.unit_price)]

@@ -1,0 +1,194 @@
+"""The price book and the roster, compiled into what rating looks up: who pays which price when, and what it costs.
+
+A discount keeps the list version but has terms of its own, so it is posted under a name of its own:
+`<list version>/<account or subscription id>-<percent>%`, for example `2026-01-01/acme-15%`. So (price_id, price_version) on a
+row always names one set of terms, and with them one function f.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import polars as pl
+
+from rating.kernel import step_keys
+from rating.stretches import carve_stretches
+from rating.tiers import lower_prices
+from schemas.book import FILTERS, PRICES, TIERS, Book
+from schemas.errors import BrokenPromise
+from schemas.frames import INSTANT, FrameSchema
+from schemas.ledger import AGGREGATE_KEY
+from schemas.roster import Roster
+
+CHARGES = FrameSchema(
+    "CHARGES",
+    {
+        # looked up by
+        "holder": pl.UInt32,  # number of the subscription
+        "meter": pl.UInt32,  # row of Terms.meters; null for recurring
+        "charged_from": INSTANT,
+        "charged_to": INSTANT,  # FAR when open
+        "filter_set": pl.UInt32,  # null: the price covers every event of its meter
+        # priced by
+        "price": pl.UInt32,  # row of Terms.prices
+        "aggregate": pl.UInt32,  # number of (subscription, price, price version)
+        "kept_millionths": pl.Int64,  # what is left after the discount
+        "at_zero": pl.Int128,  # f(0)
+        "max_quanta": pl.Int64,  # the largest aggregate that is rated exactly
+        # posted as
+        "account_id": pl.String,
+        "subscription_id": pl.String,
+        "price_id": pl.String,
+        "price_version": pl.String,
+        "meter_id": pl.String,
+        "quantity_scale": pl.Int8,
+        "currency": pl.String,
+        "tax_class": pl.String,
+        "zone": pl.String,
+        "billing_day": pl.Int8,
+        "partner_id": pl.String,  # the account's partner; null without one
+        # recurring only
+        "interval": pl.String,
+        "licences": pl.Int32,
+        "active_from": INSTANT,
+    },
+)
+"""One row per subscription's plan, price version and stretch of time in which it is charged."""
+
+SHARES = FrameSchema(
+    "SHARES",
+    {
+        "partner_id": pl.String,
+        "price_id": pl.String,
+        "share_millionths": pl.Int64,
+        "valid_from": INSTANT,
+        "valid_to": INSTANT,  # null: open
+    },
+)
+"""One row per agreement and price it covers."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """One book version and one roster version, ready to rate."""
+
+    book_version: int
+    roster_version: int
+    meters: pl.DataFrame  # METERS with `meter` (row number)
+    holders: pl.DataFrame  # identifier, holder, valid_from, valid_to: who a subject is
+    active: pl.DataFrame  # holder, active_from, active_to: when a subscription holds any plan
+    usage: pl.DataFrame  # CHARGES of usage prices, by (holder, meter)
+    recurring: pl.DataFrame  # CHARGES of recurring prices
+    filters: pl.DataFrame  # filter_set, dimension, values, excluded
+    prices: pl.DataFrame  # LOWERED
+    steps: pl.DataFrame  # STEPS
+    shares: pl.DataFrame  # SHARES
+
+    @cached_property
+    def step_keys(self) -> pl.Series:
+        """Search keys of `steps`."""
+        return step_keys(self.steps)
+
+    @cached_property
+    def dimensions(self) -> list[str]:
+        """Every property that a price may look at, sorted."""
+        return sorted(set(self.filters["dimension"].to_list()))
+
+
+def compile_terms(book: Book, roster: Roster) -> Terms:
+    """Compile a published book and roster.
+
+    Raises:
+        BrokenPromise: The catalog let something through that cannot be rated exactly (no tiers, too many decimals).
+    """
+    meters = book.meters.with_row_index("meter").with_columns(
+        quantity_scale=pl.when(pl.col("aggregation") == "count").then(pl.lit(0, pl.Int8)).otherwise("quantity_scale")
+    )
+    prices = _all_prices(book, roster, meters)
+    lowered = lower_prices(prices, pl.concat([TIERS.select(book.tiers), TIERS.select(roster.tiers)]))
+    holders = roster.subscriptions.select(pl.col("subscription_id").unique(maintain_order=True)).with_row_index("holder")
+    filters = _filter_sets(book)
+    charges = _charges(book, roster, prices.join(lowered.prices, on=["price_id", "price_version"]), holders, filters)
+    is_usage = pl.col("charge") == "usage"
+    return Terms(
+        book_version=book.version,
+        roster_version=roster.version,
+        meters=meters,
+        holders=_holders(roster, holders),
+        active=roster.subscriptions.join(holders, on="subscription_id").select("holder", "active_from", "active_to"),
+        usage=CHARGES.select(charges.filter(is_usage).sort("holder", "meter", "price_id", "charged_from")),
+        recurring=CHARGES.select(charges.filter(~is_usage).sort("holder", "price_id", "charged_from")),
+        filters=filters.select("filter_set", "dimension", "values", "excluded"),
+        prices=lowered.prices,
+        steps=lowered.steps,
+        shares=_shares(book),
+    )
+
+
+def _all_prices(book: Book, roster: Roster, meters: pl.DataFrame) -> pl.DataFrame:
+    """List prices and own terms together, with `meter` and `quantity_scale` (0 for recurring)."""
+    listed, own = PRICES.select(book.prices), PRICES.select(roster.prices)
+    return (
+        pl.concat([listed, own])
+        .join(meters.select("meter_id", "meter", "quantity_scale"), on="meter_id", how="left", maintain_order="left")
+        .with_columns(pl.col("quantity_scale").fill_null(0))
+    )
+
+
+def _charges(book: Book, roster: Roster, prices: pl.DataFrame, holders: pl.DataFrame, filters: pl.DataFrame) -> pl.DataFrame:
+    """CHARGES and `charge`, one row per stretch."""
+    holdings = (
+        roster.subscriptions.with_row_index("holding")
+        .join(holders, on="subscription_id")
+        .join(roster.accounts.select("account_id", "zone", "billing_day", "partner_id"), on="account_id")
+        .select(
+            "holding", "holder", "subscription_id", "account_id", "licences", "active_from", "zone", "billing_day", "partner_id"
+        )
+    )
+    terms = prices.select(
+        "price_id",
+        pl.col("price_version").alias("terms_version"),
+        *("charge", "meter_id", "meter", "quantity_scale", "currency", "tax_class", "interval"),
+        *("price", "at_zero", "max_quanta"),
+    )
+    filter_sets = filters.select("price_id", pl.col("price_version").alias("list_version"), "filter_set").unique()
+    found = (
+        carve_stretches(book, roster)
+        .join(holdings, on="holding")
+        .join(terms, on=["price_id", "terms_version"], how="left")
+        .join(filter_sets, on=["price_id", "list_version"], how="left")
+    )
+    lost = found.filter(pl.col("price").is_null())
+    if lost.height:
+        raise BrokenPromise(f"price {lost['price_id'][0]} version {lost['terms_version'][0]} is negotiated but has no terms")
+    names = AGGREGATE_KEY[:3]
+    numbers = found.select(names).unique().with_row_index("aggregate")
+    return found.join(numbers, on=names)
+
+
+def _holders(roster: Roster, holders: pl.DataFrame) -> pl.DataFrame:
+    """Who a subject is: the roster's identifiers, and each subscription under its own name if the roster does not list it."""
+    listed = roster.identifiers.join(holders, on="subscription_id").select("identifier", "holder", "valid_from", "valid_to")
+    own = holders.join(roster.identifiers, left_on="subscription_id", right_on="identifier", how="anti").select(
+        pl.col("subscription_id").alias("identifier"),
+        "holder",
+        pl.lit(None, INSTANT).alias("valid_from"),
+        pl.lit(None, INSTANT).alias("valid_to"),
+    )
+    return pl.concat([listed, own])
+
+
+def _filter_sets(book: Book) -> pl.DataFrame:
+    """FILTERS with `filter_set`, the number of the price version they belong to."""
+    filters = FILTERS.select(book.filters)
+    numbers = filters.select("price_id", "price_version").unique(maintain_order=True).with_row_index("filter_set")
+    return filters.join(numbers, on=["price_id", "price_version"])
+
+
+def _shares(book: Book) -> pl.DataFrame:
+    scaled, step = pl.col("share").to_physical(), pl.lit(10**12, pl.Int128)
+    shares = book.agreements.with_columns(share_millionths=pl.when(scaled % step == 0).then((scaled // step).cast(pl.Int64)))
+    if shares["share_millionths"].null_count() or not shares["share_millionths"].is_between(0, 1_000_000).all():
+        raise BrokenPromise("a partner's share is not between 0 and 1 with at most 6 decimals")
+    return SHARES.select(shares)

@@ -1,0 +1,212 @@
+"""A small price book and roster to rate against, written as tests like to read them. No tests in here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import polars as pl
+
+from rating.batch import Rated, rate_batch
+from rating.counters import Counters
+from rating.seen import SeenEvents
+from rating.terms import Terms, compile_terms
+from schemas.book import AGREEMENTS, FILTERS, METERS, PLANS, PRICES, TAXES, TIERS, Book
+from schemas.roster import ACCOUNTS, IDENTIFIERS, OVERRIDES, PARTNERS, SUBSCRIPTIONS, Roster
+from schemas.usage import EVENTS, PROPERTY
+
+Row = dict[str, object]
+
+
+def instant(text: str) -> datetime:
+    """'2026-10-01' or a full ISO time; UTC unless it says otherwise."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def tiers(*rows: tuple[str | None, str] | tuple[str | None, str, str]) -> list[Row]:
+    """Tiers as (up_to, unit_price[, flat])."""
+    made: list[Row] = []
+    below = Decimal(0)
+    for number, row in enumerate(rows):
+        up_to = None if row[0] is None else Decimal(row[0])
+        flat = Decimal(row[2]) if len(row) == 3 else Decimal(0)
+        made.append({"tier": number, "tier_from": below, "tier_to": up_to, "unit_price": Decimal(row[1]), "flat": flat})
+        below = up_to or below
+    return made
+
+
+@dataclass
+class World:
+    """Collects what is published; `terms()` compiles it. Defaults make a price for a meter 'usage' of one plan 'pro'."""
+
+    meters: list[Row] = field(default_factory=list)
+    prices: list[Row] = field(default_factory=list)
+    price_tiers: list[Row] = field(default_factory=list)
+    filters: list[Row] = field(default_factory=list)
+    agreements: list[Row] = field(default_factory=list)
+    accounts: list[Row] = field(default_factory=list)
+    subscriptions: list[Row] = field(default_factory=list)
+    identifiers: list[Row] = field(default_factory=list)
+    overrides: list[Row] = field(default_factory=list)
+    own_prices: list[Row] = field(default_factory=list)
+    own_tiers: list[Row] = field(default_factory=list)
+
+    def meter(self, meter_id: str = "usage", **more: object) -> World:
+        row: Row = {"aggregation": "sum", "property": "value", "unit": "unit", "quantity_scale": 0, "dimensions": []}
+        self.meters.append(row | {"meter_id": meter_id, "event_type": "used"} | more)
+        return self
+
+    def price(self, price_id: str = "usage", steps: Sequence[Row] = (), *, own: bool = False, **more: object) -> World:
+        """A price version; with `own` it belongs to the roster."""
+        row: Row = {
+            "price_version": "2026-01-01",
+            "plan_id": "pro",
+            "charge": "usage",
+            "meter_id": "usage",
+            "model": "per_unit",
+            "currency": "CNY",
+            "free_units": Decimal(0),
+            "flat_at_zero": False,
+            "tax_class": "standard",
+            "name_en": price_id,
+            "name_zh": price_id,
+            "valid_from": instant("2026-01-01"),
+        }
+        row |= {"price_id": price_id} | more
+        (self.own_prices if own else self.prices).append(row)
+        names = {"price_id": price_id, "price_version": row["price_version"]}
+        (self.own_tiers if own else self.price_tiers).extend({**step, **names} for step in steps or tiers((None, "1")))
+        return self
+
+    def account(self, account_id: str = "acme", **more: object) -> World:
+        row: Row = {"name": account_id, "country": "CN", "currency": "CNY", "language": "en", "zone": "UTC"}
+        self.accounts.append(row | {"account_id": account_id, "billing_day": 1, "payment_days": 30} | more)
+        return self
+
+    def subscription(self, subscription_id: str = "acme-1", account_id: str = "acme", **more: object) -> World:
+        row: Row = {"plan_id": "pro", "licences": 1, "active_from": instant("2026-01-01")}
+        self.subscriptions.append(row | {"subscription_id": subscription_id, "account_id": account_id} | more)
+        return self
+
+    def filter(self, price_id: str, dimension: str, *values: str, excluded: bool = False) -> World:
+        self.filters.append(
+            {
+                "price_id": price_id,
+                "price_version": "2026-01-01",
+                "dimension": dimension,
+                "values": list(values),
+                "excluded": excluded,
+            }
+        )
+        return self
+
+    def share(self, price_id: str, share: str, partner_id: str = "agent", **more: object) -> World:
+        row: Row = {"agreement_id": f"{partner_id}-{price_id}", "partner_id": partner_id, "price_id": price_id}
+        self.agreements.append(row | {"share": Decimal(share), "valid_from": instant("2020-01-01")} | more)
+        return self
+
+    def discount(self, price_id: str, discount: str, **more: object) -> World:
+        row: Row = {
+            "account_id": "acme",
+            "price_id": price_id,
+            "discount": Decimal(discount),
+            "valid_from": instant("2026-01-01"),
+        }
+        self.overrides.append(row | more)
+        return self
+
+    def override(self, price_id: str, price_version: str, **more: object) -> World:
+        row: Row = {"account_id": "acme", "price_id": price_id, "price_version": price_version}
+        self.overrides.append(row | {"valid_from": instant("2026-01-01")} | more)
+        return self
+
+    def book(self) -> Book:
+        return Book(
+            version=7,
+            digest="book",
+            meters=METERS.build(self.meters),
+            plans=PLANS.build([{"plan_id": "pro", "kind": "version", "name_en": "Pro", "name_zh": "专业版"}]),
+            prices=PRICES.build(self.prices),
+            tiers=TIERS.build(self.price_tiers),
+            filters=FILTERS.build(self.filters),
+            taxes=TAXES.empty(),
+            agreements=AGREEMENTS.build(self.agreements),
+        )
+
+    def roster(self) -> Roster:
+        return Roster(
+            version=3,
+            digest="roster",
+            accounts=ACCOUNTS.build(self.accounts),
+            subscriptions=SUBSCRIPTIONS.build(self.subscriptions),
+            identifiers=IDENTIFIERS.build(self.identifiers),
+            overrides=OVERRIDES.build(self.overrides),
+            prices=PRICES.build(self.own_prices),
+            tiers=TIERS.build(self.own_tiers),
+            partners=PARTNERS.empty(),
+        )
+
+    def terms(self) -> Terms:
+        return compile_terms(self.book(), self.roster())
+
+
+def one_price(
+    model: str = "per_unit", steps: Sequence[Row] = (), *, aggregation: str = "sum", scale: int = 0, **more: object
+) -> World:
+    """A world with one meter, one price of it, one account and one subscription `acme-1`."""
+    world = World().meter(aggregation=aggregation, quantity_scale=scale)
+    return world.price(steps=steps, model=model, **more).account(partner_id="agent").subscription()
+
+
+def event(event_id: str, data: Mapping[str, str | None] | str = "1", **more: object) -> Row:
+    """An event of `acme-1`; plain text is its property `value`."""
+    values: Mapping[str, str | None] = {"value": data} if isinstance(data, str) else data
+    row: Row = {"event_source": "meter", "event_type": "used", "subject": "acme-1", "occurred_at": instant("2026-10-15")}
+    return row | {"event_id": event_id} | {f"{PROPERTY}{name}": value for name, value in values.items()} | more
+
+
+def arriving(*events: Row, offset: int = 0) -> pl.DataFrame:
+    """EVENTS in this order, one message each from `offset` on."""
+    properties = sorted({name for row in events for name in row if name.startswith(PROPERTY)})
+    schema = dict(EVENTS.columns) | {name: pl.String() for name in properties}
+    rows = [
+        {"stream": "file:test", "stream_partition": 0, "stream_offset": offset + place, "event_index": 0, "message": b"{}"}
+        | row
+        for place, row in enumerate(events)
+    ]
+    return pl.DataFrame({name: [row.get(name) for row in rows] for name in schema}, schema=schema, strict=True)
+
+
+class Desk:
+    """Rates batch after batch and keeps the ledger, as a worker does."""
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self.counters = Counters()
+        self.seen = SeenEvents()
+        self.results: list[Rated] = []
+        self._offset = 0
+
+    def rate(self, *events: Row) -> Rated:
+        rated = rate_batch(arriving(*events, offset=self._offset), self.terms, self.counters, self.seen)
+        self._offset += len(events)
+        self.counters.advance(rated.postings)
+        self.seen.remember(rated.postings)
+        self.results.append(rated)
+        return rated
+
+    @property
+    def postings(self) -> pl.DataFrame:
+        return pl.concat([result.postings for result in self.results])
+
+    @property
+    def reasons(self) -> list[str]:
+        return [reason for result in self.results for reason in result.rejects["reason"].to_list()]
+
+    def total(self, role: str = "revenue", **where: object) -> Decimal:
+        """Sum of the amounts of a role, as the ledger would add them up."""
+        rows = self.postings.filter(pl.col("role") == role, **where)
+        return sum(rows["amount"].to_list(), Decimal(0))
