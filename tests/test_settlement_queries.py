@@ -1,4 +1,4 @@
-"""Partner statements from hand-made ledgers: which rows a run covers, what revenue stands beside them, what is rounded."""
+"""Partner statements from hand-made rows of a run: what revenue stands beside a share, what is rounded, what a check finds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from schemas.billing import RUNS, STATEMENT_LINES, STATEMENTS
+from schemas.billing import STATEMENT_LINES, STATEMENTS
 from schemas.book import AGREEMENTS
 from schemas.ledger import POSTINGS
 from schemas.roster import PARTNERS
@@ -49,10 +49,6 @@ def shared(offset: int, revenue: str, share: str, **changes: object) -> list[dic
     return [posting(offset, "revenue", revenue, **changes), posting(offset, "share", share, **changes)]
 
 
-def run(period: str, through: int, stream: str = "kafka:usage@1") -> dict[str, object]:
-    return {"period": period, "stream": stream, "stream_partition": 0, "through_offset": through}
-
-
 def agreement(share: str, price: str = "meeting.minutes") -> dict[str, object]:
     return {"agreement_id": "a", "partner_id": "reseller", "price_id": price, "share": Decimal(share)}
 
@@ -63,9 +59,10 @@ class Books:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
 
-    def load(self, postings: list[dict[str, object]], runs: list[dict[str, object]], *, share: str = "0.2") -> None:
+    def load(self, postings: list[dict[str, object]], *, share: str = "0.2") -> None:
+        late = pl.Series([bool(row.get("late")) for row in postings], dtype=pl.Boolean)
         self.put("postings", POSTINGS.build(postings))
-        self.put("runs", RUNS.build(runs))
+        self.put("billed", POSTINGS.build(postings).with_columns(late=late))
         self.put("agreements", AGREEMENTS.build([agreement(share), agreement(share, "plan.fee")]))
         self.put("partners", PARTNERS.build([{"partner_id": "reseller", "name": "Reseller Ltd"}]))
         self.put("currencies", pl.DataFrame({"currency": ["CNY", "JPY", "KWD"], "digits": [2, 0, 3]}))
@@ -78,10 +75,11 @@ class Books:
         params = {"period": period} if period else None
         relation = self.connection.sql(read_query(query), params=params)
         assert relation is not None
-        return relation.pl()
+        frame: pl.DataFrame = relation.pl()
+        return frame
 
     def lines(self, period: str = "2026-10") -> pl.DataFrame:
-        self.put("shares", self.ask("shares", period))
+        self.put("shares", self.ask("shares"))
         lines = STATEMENT_LINES.select(self.ask("statement_lines", period))
         self.put("drafted_lines", lines)
         return lines
@@ -101,7 +99,7 @@ def facts(lines: pl.DataFrame, *names: str) -> list[tuple[object, ...]]:
 
 
 def test_a_line_adds_up_an_accounts_shares_of_a_price_next_to_their_revenue(books: Books) -> None:
-    books.load([*shared(0, "10", "2"), *shared(1, "0.024", "0.0048")], [run("2026-10", 5)])
+    books.load([*shared(0, "10", "2"), *shared(1, "0.024", "0.0048")])
     assert books.lines().to_dicts() == [
         {
             "period": "2026-10",
@@ -132,43 +130,23 @@ def test_a_line_adds_up_an_accounts_shares_of_a_price_next_to_their_revenue(book
 
 
 def test_revenue_without_a_share_is_not_on_the_statement(books: Books) -> None:
-    books.load([*shared(0, "10", "2"), posting(1, "revenue", "99")], [run("2026-10", 5)])
+    books.load([*shared(0, "10", "2"), posting(1, "revenue", "99")])
     assert facts(books.lines(), "revenue_amount") == [(Decimal(10),)]
-
-
-def test_rows_beyond_the_position_of_the_run_wait_for_the_next_one(books: Books) -> None:
-    books.load([*shared(5, "10", "2"), *shared(6, "7", "1.4")], [run("2026-10", 5), run("2026-11", 9)])
-    assert facts(books.lines("2026-10"), "usage_period", "late", "exact_amount") == [(OCTOBER, False, Decimal(2))]
-    assert facts(books.lines("2026-11"), "usage_period", "late", "exact_amount") == [(OCTOBER, True, Decimal("1.4"))]
-
-
-def test_usage_of_the_next_month_is_left_to_its_own_run(books: Books) -> None:
-    november = {"usage_period": date(2026, 11, 1), "usage_month": "2026-11"}
-    books.load([*shared(0, "10", "2"), *shared(1, "5", "1", **november)], [run("2026-10", 5), run("2026-11", 5)])
-    assert facts(books.lines("2026-10"), "exact_amount") == [(Decimal(2),)]
-    assert facts(books.lines("2026-11"), "exact_amount", "late") == [(Decimal(1), False)]
-
-
-def test_a_stream_that_appears_later_is_late_usage_of_its_month(books: Books) -> None:
-    file = {"stream": "file:abc"}
-    books.load([*shared(0, "10", "2"), *shared(0, "3", "0.6", **file)], [run("2026-10", 5), run("2026-11", 0, "file:abc")])
-    assert facts(books.lines("2026-11"), "exact_amount", "late") == [(Decimal("0.6"), True)]
 
 
 def test_a_recurring_fee_meets_its_share_although_their_positions_differ(books: Books) -> None:
     fee = {"stream": "run:2026-10", "charge": "recurring", "price_id": "plan.fee", "event_source": None, "event_id": None}
     in_advance = {**fee, "usage_period": date(2026, 11, 1), "usage_month": "2026-11"}
     rows = [posting(0, "revenue", "300", **in_advance), posting(1, "share", "60", **in_advance)]
-    books.load(rows, [run("2026-10", 5), run("2026-11", 5)])
-    assert facts(books.lines("2026-10"), "price_id", "revenue_amount", "exact_amount", "late") == [
+    books.load(rows)
+    assert facts(books.lines(), "price_id", "revenue_amount", "exact_amount", "late") == [
         ("plan.fee", Decimal(300), Decimal(60), False)
     ]
-    assert books.lines("2026-11").is_empty()
 
 
 def test_two_events_of_one_message_keep_their_own_revenue(books: Books) -> None:
     rows = [*shared(0, "10", "2"), *shared(0, "30", "6", event_id="other")]
-    books.load(rows, [run("2026-10", 5)])
+    books.load(rows)
     assert facts(books.lines(), "events", "revenue_amount", "exact_amount") == [(2, Decimal(40), Decimal(8))]
 
 
@@ -183,7 +161,7 @@ def test_two_events_of_one_message_keep_their_own_revenue(books: Books) -> None:
     ],
 )
 def test_a_share_is_rounded_half_up_to_its_currencys_minor_unit(books: Books, currency: str, exact: str, rounded: str) -> None:
-    books.load(shared(0, "100", exact, currency=currency), [run("2026-10", 5)])
+    books.load(shared(0, "100", exact, currency=currency))
     assert facts(books.lines(), "share_amount") == [(Decimal(rounded),)]
 
 
@@ -193,7 +171,7 @@ def test_lines_are_numbered_within_a_partner_and_a_statement_is_the_sum_of_round
         *shared(1, "1", "0.005", account_id="zeta", subscription_id="zeta-conf"),
         *shared(2, "1", "1", currency="JPY", account_id="nippon", subscription_id="nippon-conf"),
     ]
-    books.load(rows, [run("2026-10", 5)])
+    books.load(rows)
     assert facts(books.lines(), "line", "account_id") == [(1, "acme"), (2, "zeta"), (3, "nippon")]
     assert facts(books.statements(), "currency", "lines", "share_amount") == [
         ("CNY", 2, Decimal("0.02")),
@@ -201,37 +179,49 @@ def test_lines_are_numbered_within_a_partner_and_a_statement_is_the_sum_of_round
     ]
 
 
+def test_late_usage_has_a_line_of_its_own(books: Books) -> None:
+    september = {"usage_period": date(2026, 9, 1), "usage_month": "2026-09", "late": True}
+    books.load([*shared(0, "10", "2"), *shared(1, "5", "1", **september)])
+    assert facts(books.lines(), "line", "usage_period", "late", "exact_amount") == [
+        (1, date(2026, 9, 1), True, Decimal(1)),
+        (2, OCTOBER, False, Decimal(2)),
+    ]
+
+
+def test_a_share_that_lost_its_fee_is_paid_all_the_same(books: Books) -> None:
+    books.load([posting(0, "share", "-3")])
+    assert facts(books.lines(), "revenue_amount", "exact_amount") == [(Decimal(0), Decimal(-3))]
+
+
 def test_the_ledger_check_is_silent_when_statements_say_what_the_ledger_says(books: Books) -> None:
-    rows = [*shared(0, "10", "2"), *shared(6, "7", "1.4"), *shared(7, "9", "1", usage_month="2026-11")]
-    books.load(rows, [run("2026-10", 5), run("2026-11", 9)])
-    for period in ("2026-10", "2026-11"):
-        books.lines(period)
-        assert books.ask("check_ledger", period).is_empty()
+    books.load([*shared(0, "10", "2"), *shared(6, "7", "1.4", late=True), *shared(7, "9", "1", currency="JPY")])
+    books.lines()
+    assert books.ask("check_ledger").is_empty()
 
 
 def test_the_ledger_check_names_the_partner_whose_lines_were_changed(books: Books) -> None:
-    books.load(shared(0, "10", "2"), [run("2026-10", 5)])
+    books.load(shared(0, "10", "2"))
     books.put("drafted_lines", books.lines().with_columns(exact_amount=pl.lit("1.5").cast(pl.Decimal(38, 18))))
-    assert facts(books.ask("check_ledger", "2026-10"), "partner_id", "exact_amount", "ledger_amount") == [
+    assert facts(books.ask("check_ledger"), "partner_id", "exact_amount", "ledger_amount") == [
         ("reseller", Decimal("1.5"), Decimal(2))
     ]
 
 
 def test_the_ledger_check_sees_a_share_counted_twice(books: Books) -> None:
-    books.load([*shared(0, "10", "2"), posting(0, "revenue", "10", stream_row=7)], [run("2026-10", 5)])
+    books.load([*shared(0, "10", "2"), posting(0, "revenue", "10", stream_row=7)])
     books.lines()
-    assert facts(books.ask("check_ledger", "2026-10"), "events", "ledger_events") == [(2, 1)]
+    assert facts(books.ask("check_ledger"), "events", "ledger_events") == [(2, 1)]
 
 
 @pytest.mark.parametrize(("share", "found"), [("2", 0), ("2.000000000000000001", 0), ("2.01", 1), ("-2.01", 1)])
 def test_the_percent_check_finds_usage_shares_above_the_agreement(books: Books, share: str, found: int) -> None:
-    books.load(shared(0, "10", share), [run("2026-10", 5)])
+    books.load(shared(0, "10", share))
     books.lines()
     assert books.ask("check_percent", "2026-10").height == found
 
 
 def test_the_percent_check_accepts_rows_of_both_signs_at_different_percentages(books: Books) -> None:
-    books.load([*shared(0, "100", "20"), *shared(1, "-50", "-5")], [run("2026-10", 5)])
+    books.load([*shared(0, "100", "20"), *shared(1, "-50", "-5")])
     books.lines()
     assert books.ask("check_percent", "2026-10").is_empty()
 
@@ -244,7 +234,7 @@ def test_the_percent_check_compares_a_recurring_share_with_all_rows_of_its_fee(b
         posting(1, "share", "30", **october),
         posting(0, "share", "30", **november),  # the agreement was raised from 10 to 20 percent afterwards
     ]
-    books.load(rows, [run("2026-10", 5), run("2026-11", 5)])
+    books.load(rows)
     books.lines("2026-11")
     assert books.ask("check_percent", "2026-11").is_empty()
     books.put("agreements", AGREEMENTS.build([agreement("0.15", "plan.fee")]))

@@ -1,40 +1,13 @@
--- A statement says what the ledger says: what was billed up to this period less what was billed before it.
+-- A statement says what the ledger says: its lines add up to the share rows of the run, row for row.
 -- grain: one row per partner and currency whose statement differs from the ledger; none when all is well
--- in:    drafted_lines (STATEMENT_LINES of one period), postings, runs
+-- in:    drafted_lines (STATEMENT_LINES of one period), billed (the rows of the run: POSTINGS and late)
 -- out:   partner_id, currency, events, ledger_events, exact_amount, ledger_amount
--- args:  $period
-with shares as (
-    select stream, stream_partition, stream_offset, usage_month, charge, partner_id, currency, amount
-    from postings
-    where role = 'share'
-), ledger_rows as (
-    select s.partner_id, s.currency, cast(1 as bigint) as events, s.amount
-    from shares as s
-    where s.charge = 'usage'
-        and exists (
-            select 1
-            from runs as r
-            where r.stream = s.stream and r.stream_partition = s.stream_partition and r.through_offset >= s.stream_offset
-                and r.period >= s.usage_month and r.period <= $period
-        )
-    union all
-    select s.partner_id, s.currency, cast(-1 as bigint) as events, cast(-s.amount as decimal(38, 18)) as amount
-    from shares as s
-    where s.charge = 'usage'
-        and exists (
-            select 1
-            from runs as r
-            where r.stream = s.stream and r.stream_partition = s.stream_partition and r.through_offset >= s.stream_offset
-                and r.period >= s.usage_month and r.period < $period
-        )
-    union all
-    select s.partner_id, s.currency, cast(1 as bigint) as events, s.amount
-    from shares as s
-    where s.charge = 'recurring' and s.stream = concat('run:', $period)
-), ledger_totals as (
+-- args:  none
+with ledger_totals as (
     select
-        partner_id, currency, cast(sum(events) as bigint) as events, cast(sum(amount) as decimal(38, 18)) as amount
-    from ledger_rows
+        partner_id, currency, cast(count(*) as bigint) as events, cast(sum(amount) as decimal(38, 18)) as amount
+    from billed
+    where role = 'share'
     group by partner_id, currency
 ), totals as (
     select
