@@ -55,7 +55,7 @@ def decode_batches(
     if wrong:
         parts = _cut_again(parts, values, wrong)
         read = _read_parts(parts, properties, max_event_bytes)
-    events = _place(read, parts, origin, len(values)).with_columns(occurred_at=read_times(pl.col("time")))
+    events = _place(read, parts, origin).with_columns(occurred_at=read_times(pl.col("time")))
     return _judge(events, properties, clock_skew_seconds)
 
 
@@ -115,12 +115,13 @@ def _cut_again(parts: Parts, values: Sequence[bytes], wrong: set[int]) -> Parts:
     return again
 
 
-def _place(read: pl.DataFrame, parts: Parts, origin: pl.DataFrame, messages: int) -> pl.DataFrame:
+def _place(read: pl.DataFrame, parts: Parts, origin: pl.DataFrame) -> pl.DataFrame:
     """The events beside the origin of the message each came in."""
-    index = pl.Series("event_index", parts.index, dtype=pl.Int32)
     text = pl.Series("message", parts.texts, dtype=pl.Binary)
-    one_each = len(parts.texts) == messages and index.max() == 0
-    came_from = origin if one_each else origin[parts.message]
+    if parts.one_each:
+        came_from, index = origin, pl.zeros(origin.height, pl.Int32, eager=True).alias("event_index")
+    else:
+        came_from, index = origin[parts.message], pl.Series("event_index", parts.index, dtype=pl.Int32)
     return pl.concat([came_from, read, pl.DataFrame([index, text])], how="horizontal")
 
 

@@ -22,10 +22,13 @@ _ODD = "(?-u)" + "|".join(
     [
         r"\n",  # more than one line
         _COLON + "-?(?:[0-9.]{17}|[0-9.]+[eE])",  # more than 15 digits, or an exponent: a float64 could round it
-        rf'"(?:{"|".join(ENVELOPE)}){_COLON}[!#-~]',  # something else where a text should stand
         r"\\u(?:00[2-7]|[dD][89a-fA-F])",  # a key written with escapes, or half a character
     ]
 )
+_LOOKS_ALIKE = r"^(?:-?[0-9.]+|true|false|[\[{].*)$"
+"""What Polars makes of a number, a boolean or a list where a text should stand. A text may look the same."""
+_WRONG_TYPE = rf'(?-u)"(?:{"|".join(ENVELOPE)}){_COLON}[!#-~]'
+"""Something else where a text should stand, as it looks in JSON."""
 _SMALL = 64
 """Below this many events a batch that Polars refuses is read one by one instead of being halved again."""
 _LARGEST_EXPONENT = 400
@@ -42,13 +45,10 @@ def read_events(texts: Sequence[bytes], properties: Sequence[str]) -> pl.DataFra
         `detail` (see REJECTS) of what is no event; the envelope fields that could be read are there all the same.
     """
     strings = _as_strings(texts)
-    plain = strings.str.starts_with("{") & strings.str.ends_with("}") & ~strings.str.contains(_ODD)
-    if plain.all() and not plain.has_nulls():
+    plain = (strings.str.starts_with("{") & strings.str.ends_with("}") & ~strings.str.contains(_ODD)).fill_null(False)
+    if plain.all():
         return _read_plain(texts, properties)
-    odd = (~plain.fill_null(False)).arg_true()
-    if odd.len() == len(texts):
-        return _read_each(texts, properties)
-    even = plain.fill_null(False).arg_true()
+    even, odd = plain.arg_true(), (~plain).arg_true()
     read = pl.concat([_read_plain([texts[i] for i in even], properties), _read_each([texts[i] for i in odd], properties)])
     return read[pl.concat([even, odd]).arg_sort()]
 
@@ -83,11 +83,21 @@ def _read_plain(texts: Sequence[bytes], properties: Sequence[str]) -> pl.DataFra
     if certain:
         data = [pl.col("data").struct.field(name).alias(PROPERTY + name) for name in properties]
         none = pl.lit(None, pl.String)
-        return frame.select(*ENVELOPE, *data, none.alias("reason"), none.alias("detail"))
+        return _check_texts(frame.select(*ENVELOPE, *data, none.alias("reason"), none.alias("detail")), texts, properties)
     if len(texts) <= _SMALL:
         return _read_each(texts, properties)
     middle = len(texts) // 2
     return pl.concat([_read_plain(texts[:middle], properties), _read_plain(texts[middle:], properties)])
+
+
+def _check_texts(read: pl.DataFrame, texts: Sequence[bytes], properties: Sequence[str]) -> pl.DataFrame:
+    """Reads again, one by one, the events in which something else stood where a text should."""
+    alike = read.select(pl.any_horizontal(pl.col(ENVELOPE).str.contains(_LOOKS_ALIKE)).fill_null(False)).to_series().arg_true()
+    wrong = alike.filter(_as_strings([texts[i] for i in alike]).str.contains(_WRONG_TYPE))
+    if wrong.is_empty():
+        return read
+    kept = pl.Series(sorted(set(range(read.height)) - set(wrong)), dtype=wrong.dtype)
+    return pl.concat([read[kept], _read_each([texts[i] for i in wrong], properties)])[pl.concat([kept, wrong]).arg_sort()]
 
 
 def _read_each(texts: Sequence[bytes], properties: Sequence[str]) -> pl.DataFrame:
