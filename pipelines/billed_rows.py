@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import duckdb
+import polars as pl
 
+from catalog.versions import load_book, load_roster
+from ledger.book import Ledger
 from pipelines.bill_stages import prepare_cut, read_reached
 from pipelines.warehouse import add_table, run_query
+from pipelines.workspace import Workspace
 from schemas.billing import POSITIONS
+from schemas.book import Book
 from schemas.ledger import POSTINGS
 from schemas.period import Period
+from schemas.roster import Roster
 from settlement.queries import read_query
 
 
@@ -29,3 +35,15 @@ def view_billed_rows(connection: duckdb.DuckDBPyConnection, period: Period) -> b
     add_table(connection, "failed_accounts", failed if final else failed.clear())
     connection.execute(f"create or replace view billed as {read_query('billed')}")
     return final
+
+
+def load_versions(workspace: Workspace, ledger: Ledger, period: Period) -> tuple[Book, Roster]:
+    """The book and roster that the final run of the period used, so that what is made of it later is the same.
+
+    While the run is not final: the newest published ones. Raises NothingPublished.
+    """
+    run = ledger.runs.scan().filter(pl.col("period") == str(period)).select("book_version", "roster_version").collect()
+    if run.is_empty():
+        return workspace.load()
+    book_version, roster_version = run.row(0)
+    return load_book(workspace.books, book_version), load_roster(workspace.rosters, roster_version)

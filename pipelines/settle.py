@@ -18,20 +18,17 @@ import polars as pl
 import polars.selectors as cs
 
 from ledger.book import Ledger
-from ledger.table import LedgerTable, source_id
-from pipelines.billed_rows import view_billed_rows
+from pipelines.billed_rows import load_versions, view_billed_rows
+from pipelines.store_once import closing_source, read_period, store_once
 from pipelines.warehouse import add_table, open_warehouse, run_query
 from pipelines.workspace import Workspace
 from schemas.billing import STATEMENT_LINES, STATEMENTS
 from schemas.book import Book
-from schemas.errors import BrokenPromise, Fenced, PeriodOpen
+from schemas.errors import BrokenPromise, PeriodOpen
 from schemas.money import minor_unit_digits
 from schemas.period import Period
 from schemas.roster import Roster
 from settlement.queries import read_query
-
-SETTLED = 1
-"""Position of the source `settle:<period>` once its rows are stored."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +44,9 @@ class Settlement:
 
 def settle(workspace: Workspace, period: Period) -> Settlement:
     """Store the statements of a period and write them to the workspace's statements folder. Raises as `settle_period` does."""
-    book, roster = workspace.load()
-    return settle_period(workspace.ledger(), book, roster, period, workspace.statements_folder)
+    ledger = workspace.ledger()
+    book, roster = load_versions(workspace, ledger, period)
+    return settle_period(ledger, book, roster, period, workspace.statements_folder)
 
 
 def settle_period(ledger: Ledger, book: Book, roster: Roster, period: Period, folder: Path) -> Settlement:
@@ -61,14 +59,14 @@ def settle_period(ledger: Ledger, book: Book, roster: Roster, period: Period, fo
         PeriodOpen: The bill run of the period is not final. Nothing is stored or written.
         BrokenPromise: The statements disagree with the ledger or an agreement. Nothing is stored or written.
     """
-    source = source_id(f"settle:{period}", 0)
+    source = closing_source("settle", period)
     stored_before = ledger.statements.position(source) is not None
     if not stored_before:
         lines, statements = draft_statements(ledger, book, roster, period)
-        _store(ledger.statement_lines, lines, source)
-        _store(ledger.statements, statements, source)
-    lines = _stored(ledger.statement_lines, period).sort("partner_id", "line")
-    statements = _stored(ledger.statements, period).sort("partner_id", "currency")
+        store_once(ledger.statement_lines, lines, source)
+        store_once(ledger.statements, statements, source)
+    lines = read_period(ledger.statement_lines, period).sort("partner_id", "line")
+    statements = read_period(ledger.statements, period).sort("partner_id", "currency")
     files = write_statements(statements, lines, folder / str(period))
     return Settlement(period, statements, lines, files, stored_before)
 
@@ -117,21 +115,6 @@ def _refuse_rows(check: str, wrong: pl.DataFrame) -> None:
         return
     first = ", ".join(f"{name} {value}" for name, value in wrong.row(0, named=True).items())
     raise BrokenPromise(f"settlement {check} found {wrong.height} wrong row(s), the first: {first}. Nothing was stored.")
-
-
-def _store(table: LedgerTable, rows: pl.DataFrame, source: str) -> None:
-    """Append once: what an earlier attempt or another process has stored is the same rows, so it is left as it is."""
-    if table.position(source) is not None:
-        return
-    try:
-        table.append(rows, expected={source: None}, reached={source: SETTLED})
-    except Fenced:
-        if table.position(source) is None:
-            raise
-
-
-def _stored(table: LedgerTable, period: Period) -> pl.DataFrame:
-    return table.schema.select(table.scan().filter(pl.col("period") == str(period)).collect())
 
 
 def _printed(frame: pl.DataFrame) -> pl.DataFrame:
