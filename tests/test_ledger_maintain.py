@@ -1,0 +1,112 @@
+"""Putting a month in order changes its files and nothing else, also while others append."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import ledger.maintain
+from ledger.book import open_ledger
+from ledger.delta import write_files
+from ledger.maintain import compact, stats
+from ledger.table import LedgerTable, source_id
+from schemas.errors import LedgerBusy
+from schemas.ledger import POSITION_KEY, POSTINGS
+
+KAFKA = source_id("kafka:usage@1", 0)
+
+
+def fill(table: LedgerTable, first: int, count: int, month: str = "2026-10") -> None:
+    """One commit with `count` rows from offset `first` on, over seven accounts."""
+    rows: list[dict[str, object]] = [
+        {
+            "stream": "kafka:usage@1",
+            "stream_partition": 0,
+            "stream_offset": offset,
+            "stream_row": 0,
+            "account_id": f"account-{offset % 7}",
+            "usage_month": month,
+        }
+        for offset in range(first, first + count)
+    ]
+    table.append(POSTINGS.build(rows), expected={KAFKA: first - 1 if first else None}, reached={KAFKA: first + count - 1})
+
+
+def rows_of(table: LedgerTable) -> pl.DataFrame:
+    return table.scan().collect().sort(POSITION_KEY)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> LedgerTable:
+    table = open_ledger(tmp_path).postings
+    for first in range(0, 100, 20):
+        fill(table, first, 20)
+    fill(table, 100, 5, month="2026-11")
+    return table
+
+
+def test_stats_count_rows_files_and_bytes_by_month(table: LedgerTable) -> None:
+    found = stats(table)
+    assert found.select("month", "rows", "files").rows() == [("2026-10", 100, 5), ("2026-11", 5, 1)]
+    assert found["bytes"].sum() == sum(Path(file).stat().st_size for file in table.files())
+
+
+def test_stats_of_a_table_without_months_are_one_row(tmp_path: Path) -> None:
+    rejects = open_ledger(tmp_path).rejects
+    assert stats(rejects).is_empty()
+    rejects.append(rejects.schema.build([{"reason": "unreadable"}]), expected={}, reached={KAFKA: 0})
+    assert stats(rejects).select("month", "rows", "files").rows() == [(None, 1, 1)]
+
+
+def test_compaction_keeps_every_row_and_sorts_them_by_account(table: LedgerTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger.maintain, "SLICE_ROWS", 30)
+    before, version = rows_of(table), table.version()
+    assert compact(table, "2026-10") == 5
+    assert rows_of(table).equals(before)
+    assert table.position(KAFKA) == 104
+    october = [pl.read_parquet(file)["account_id"] for file in table.files() if "2026-10" in file]
+    accounts = sorted(set(before["account_id"]))
+    assert 1 < len(october) <= 5
+    assert all(file.is_sorted() for file in october)
+    assert sorted(account for file in october for account in file.unique()) == accounts, "each account is in one file"
+    assert table.scan(version).collect().height == 105, "readers of the old version still find their files"
+
+
+def test_a_month_in_one_file_or_without_any_is_left_alone(table: LedgerTable) -> None:
+    before = table.version()
+    assert compact(table, "2026-11") == compact(table, "2030-01") == 0
+    assert table.version() == before
+
+
+def test_appends_during_a_compaction_survive_it(table: LedgerTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = open_ledger(table.path.parent).postings
+
+    def write_while_others_append(*args: object, **named: object) -> object:
+        for first in range(105, 135, 10):
+            fill(writer, first, 10)
+        monkeypatch.setattr(ledger.maintain, "write_files", write_files)
+        return write_files(*args, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ledger.maintain, "write_files", write_while_others_append)
+    assert compact(table, "2026-10") == 5
+    for reader in (table, writer):
+        assert rows_of(reader)["stream_offset"].to_list() == list(range(135))
+        assert reader.position(KAFKA) == 134
+    fill(writer, 135, 1)
+    assert stats(table).row(0)[1:3] == (131, 5), "one compacted file and four appended ones"
+
+
+def test_of_two_compactions_of_a_month_one_gives_way(table: LedgerTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = rows_of(table)
+
+    def write_while_another_compacts(*args: object, **named: object) -> object:
+        monkeypatch.setattr(ledger.maintain, "write_files", write_files)
+        compact(open_ledger(table.path.parent).postings, "2026-10")
+        return write_files(*args, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ledger.maintain, "write_files", write_while_another_compacts)
+    with pytest.raises(LedgerBusy, match="a compaction of the same month"):
+        compact(table, "2026-10")
+    assert rows_of(table).equals(before)
