@@ -8,7 +8,6 @@ list prices. `currencies` says how many decimals a currency's minor unit has, as
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from decimal import Decimal
 from pathlib import Path
 from tempfile import gettempdir
@@ -18,7 +17,6 @@ import polars as pl
 from babel.numbers import list_currencies
 
 from ledger.book import Ledger
-from ledger.table import LedgerTable
 from schemas.book import BOOK_FRAMES, Book
 from schemas.errors import BrokenPromise
 from schemas.money import minor_unit_digits
@@ -36,8 +34,7 @@ def open_warehouse(
     Args:
         version: Delta version of `postings` to read; None is the newest. Other tables are read as they are now.
     """
-    tables = {field.name: getattr(ledger, field.name) for field in fields(ledger)}
-    tables = {name: table for name, table in tables.items() if isinstance(table, LedgerTable)}
+    tables = ledger.tables()
     spill_folder = str(Path(gettempdir()) / "boss-spill")
     connection = duckdb.connect(":memory:", config={"memory_limit": memory_limit, "temp_directory": spill_folder})
     connection.execute("set timezone = 'UTC'")
@@ -56,7 +53,8 @@ def run_query(connection: duckdb.DuckDBPyConnection, text: str, params: Mapping[
     relation = connection.sql(text, params=dict(params)) if params else connection.sql(text)
     if relation is None:
         raise BrokenPromise(f"A query without rows was asked for rows: {text[:80]}")
-    return relation.pl()
+    rows: pl.DataFrame = relation.pl()
+    return rows
 
 
 def add_table(

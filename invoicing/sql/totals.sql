@@ -1,0 +1,114 @@
+-- One row per currency and role: what the ledger holds and where all of it is. For revenue nothing may be left over:
+-- ledger_amount = later_amount + billed_amount + failed_amount + run_amount, exactly, over the whole history.
+-- Shares and costs are settled, not invoiced; they are listed so that the numbers can be compared with the statements.
+-- in:   postings, run_postings, cut, lines, runs, charges, failures, draft_lines
+-- out:  currency, role, ledger_rows, ledger_amount, later_amount (usage of later months), billed_amount (lines of finalised
+--       runs), failed_amount (left out by this run), run_amount (lines of this run), difference (null unless revenue)
+-- args: period
+with known as (
+    select
+        postings.stream,
+        postings.stream_partition,
+        postings.stream_offset,
+        postings.charge,
+        postings.usage_month,
+        postings.currency,
+        postings.role,
+        postings.amount
+    from postings
+    union all
+    select
+        run_postings.stream,
+        run_postings.stream_partition,
+        run_postings.stream_offset,
+        run_postings.charge,
+        run_postings.usage_month,
+        run_postings.currency,
+        run_postings.role,
+        run_postings.amount
+    from run_postings
+),
+
+held as (
+    select
+        known.currency,
+        known.role,
+        cast(count(*) as bigint) as ledger_rows,
+        cast(sum(known.amount) as decimal(38, 18)) as ledger_amount,
+        cast(
+            sum(
+                case
+                    when known.charge = 'usage' and known.usage_month > cut.through_month then known.amount
+                    else cast(0 as decimal(38, 18))
+                end
+            ) as decimal(38, 18)
+        ) as later_amount
+    from known
+    inner join cut
+        on known.stream = cut.stream
+        and known.stream_partition = cut.stream_partition
+    where known.stream_offset <= cut.through_offset
+    group by known.currency, known.role
+),
+
+final_runs as (
+    select distinct runs.period
+    from runs
+    where runs.period < $period
+),
+
+billed as (
+    select lines.currency, cast(sum(lines.exact_amount) as decimal(38, 18)) as amount
+    from lines
+    inner join final_runs on lines.period = final_runs.period
+    group by lines.currency
+),
+
+failed as (
+    select charges.currency, cast(sum(charges.exact_amount) as decimal(38, 18)) as amount
+    from charges
+    inner join failures on charges.account_id = failures.account_id
+    group by charges.currency
+),
+
+drafted as (
+    select draft_lines.currency, cast(sum(draft_lines.exact_amount) as decimal(38, 18)) as amount
+    from draft_lines
+    group by draft_lines.currency
+),
+
+parts as (
+    select
+        held.currency,
+        held.role,
+        held.ledger_rows,
+        held.ledger_amount,
+        held.later_amount,
+        coalesce(billed.amount, cast(0 as decimal(38, 18))) as billed_amount,
+        coalesce(failed.amount, cast(0 as decimal(38, 18))) as failed_amount,
+        coalesce(drafted.amount, cast(0 as decimal(38, 18))) as run_amount
+    from held
+    left join billed on held.currency = billed.currency and held.role = 'revenue'
+    left join failed on held.currency = failed.currency and held.role = 'revenue'
+    left join drafted on held.currency = drafted.currency and held.role = 'revenue'
+)
+
+select
+    parts.currency,
+    parts.role,
+    parts.ledger_rows,
+    parts.ledger_amount,
+    parts.later_amount,
+    parts.billed_amount,
+    parts.failed_amount,
+    parts.run_amount,
+    case
+        when parts.role = 'revenue'
+            then cast(
+                parts.ledger_amount - parts.later_amount - parts.billed_amount - parts.failed_amount - parts.run_amount
+                as decimal(38, 18)
+            )
+        else cast(null as decimal(38, 18))
+    end as difference
+from parts
+order by parts.currency, parts.role

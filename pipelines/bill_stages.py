@@ -1,0 +1,179 @@
+"""What a bill run computes: from one snapshot of the ledger to lines, invoices and outcomes, in SQL, writing nothing.
+
+reached -> cut, held_cut -> unbilled (view) -> charges -> failures -> net_lines -> invoice_taxes -> lines
+                                                                                     -> invoices -> outcomes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+import duckdb
+import polars as pl
+
+from invoicing.queries import RUN_CHECKS, STAGES, load_check, load_query
+from pipelines.warehouse import add_table, run_query
+from schemas.billing import INVOICES, LINES, OUTCOMES, POSITIONS
+from schemas.errors import BrokenPromise
+from schemas.frames import FrameSchema
+from schemas.ledger import POSTINGS
+from schemas.money import AMOUNT_SCALE
+from schemas.period import Period
+
+TOTALS = FrameSchema(
+    "TOTALS",
+    {
+        "currency": pl.String,
+        "role": pl.String,
+        "ledger_rows": pl.Int64,
+        "ledger_amount": pl.Decimal(38, AMOUNT_SCALE),
+        "later_amount": pl.Decimal(38, AMOUNT_SCALE),  # usage of later months
+        "billed_amount": pl.Decimal(38, AMOUNT_SCALE),  # lines of finalised runs
+        "failed_amount": pl.Decimal(38, AMOUNT_SCALE),  # left out by this run
+        "run_amount": pl.Decimal(38, AMOUNT_SCALE),  # lines of this run
+        "difference": pl.Decimal(38, AMOUNT_SCALE),  # what is left; null unless revenue
+    },
+)
+"""One row per currency and role: the whole ledger up to the run's positions, and where it went."""
+
+_QUANTITY_UNITS = pl.DataFrame(
+    {"quantity_scale": list(range(10)), "unit": [Decimal(1).scaleb(-scale) for scale in range(10)]},
+    schema={"quantity_scale": pl.Int8, "unit": pl.Decimal(10, 9)},
+)
+
+
+@dataclass(frozen=True)
+class Computed:
+    """The tables of one run."""
+
+    postings: pl.DataFrame  # POSTINGS the run adds to the ledger
+    positions: pl.DataFrame  # POSITIONS it looked at, its own among them
+    lines: pl.DataFrame  # LINES
+    invoices: pl.DataFrame  # INVOICES, without numbers
+    outcomes: pl.DataFrame  # OUTCOMES
+    totals: pl.DataFrame  # TOTALS
+
+
+def run_stream(period: Period) -> str:
+    """The stream name of the rows that a bill run posts, and of its transactions."""
+    return f"run:{period}"
+
+
+def read_reached(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    """POSITIONS of the snapshot."""
+    return POSITIONS.select(run_query(connection, load_query("reached")))
+
+
+def read_fees(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    """POSTINGS made by earlier bill runs: the snapshot's rows of streams `run:`, in order."""
+    columns = ", ".join(POSTINGS.names())
+    text = (
+        f"select {columns} from postings where stream like 'run:%' order by stream, stream_partition, stream_offset, stream_row"
+    )
+    return POSTINGS.select(run_query(connection, text))
+
+
+def compute_run(
+    connection: duckdb.DuckDBPyConnection, period: Period, added: pl.DataFrame, reached: pl.DataFrame, dates: pl.DataFrame
+) -> Computed:
+    """All tables of the run for `period`.
+
+    Args:
+        connection: A warehouse of one snapshot; gets the run's tables.
+        added: POSTINGS that the run wants to add. Those of accounts that fail are left out: a later run posts them.
+        reached: POSITIONS of the snapshot without the run's own stream.
+        dates: account_id, issue_date, due_date, taxed_at: one row per account of the roster.
+
+    Raises:
+        BrokenPromise: A check found a wrong row, or the totals differ from the ledger.
+    """
+    add_table(connection, "billing_dates", dates)
+    kept = _place(added, period)
+    prepare_cut(connection, period, kept, with_own(reached, period, kept))
+    make_tables(connection, ["charges", "failures"], period)
+    failed = run_query(connection, "select account_id from failures")["account_id"]
+    if added["account_id"].is_in(failed.to_list()).any():
+        kept = _place(added.filter(~pl.col("account_id").is_in(failed.to_list())), period)
+        prepare_cut(connection, period, kept, with_own(reached, period, kept))
+        make_tables(connection, ["charges"], period)
+    make_tables(connection, STAGES[STAGES.index("failures") + 1 :], period)
+    for check in RUN_CHECKS:
+        require_none(connection, check)
+    totals = TOTALS.select(run_query(connection, load_query("totals"), {"period": str(period)}))
+    require_balance(totals)
+    return Computed(
+        postings=kept,
+        positions=with_own(reached, period, kept),
+        lines=LINES.select(_read(connection, "draft_lines", LINES, "account_id, line")),
+        invoices=INVOICES.select(_read(connection, "draft_invoices", INVOICES, "account_id, currency")),
+        outcomes=OUTCOMES.select(_read(connection, "draft_outcomes", OUTCOMES, "account_id")),
+        totals=totals,
+    )
+
+
+def prepare_cut(connection: duckdb.DuckDBPyConnection, period: Period, added: pl.DataFrame, reached: pl.DataFrame) -> None:
+    """Make the view `unbilled`: the rows that the run for `period` bills, at or below the positions `reached`.
+
+    Works the same for a run that is being computed (`added` are its rows) and for one that is final (`added` is empty, its
+    rows are in the ledger).
+    """
+    add_table(connection, "quantity_units", _QUANTITY_UNITS)
+    add_table(connection, "run_postings", POSTINGS.select(added))
+    add_table(connection, "reached", POSITIONS.select(reached))
+    make_tables(connection, ["cut", "held_cut"], period)
+    connection.execute(f"create or replace view unbilled as {load_query('unbilled')}")
+
+
+def make_tables(connection: duckdb.DuckDBPyConnection, names: list[str], period: Period) -> None:
+    """Run the stages of these names, each into the table of its name."""
+    for name in names:
+        text = load_query(name)
+        add_table(connection, name, text, _params(text, period))
+
+
+def require_none(connection: duckdb.DuckDBPyConnection, check: str, period: Period | None = None) -> None:
+    """Raises BrokenPromise with the first wrong rows when the check finds any."""
+    text = load_check(check)
+    wrong = run_query(connection, text, _params(text, period) if period else None)
+    if wrong.height:
+        rows = "\n".join(str(row) for row in wrong.head(3).to_dicts())
+        raise BrokenPromise(f"check {check}: {wrong.height} rows are wrong; nothing was written. The first are\n{rows}")
+
+
+def require_balance(totals: pl.DataFrame) -> None:
+    """Raises BrokenPromise when any revenue of the ledger is neither billed, nor failed, nor of a later month."""
+    for row in totals.filter(pl.col("difference") != 0).iter_rows(named=True):
+        found = row["later_amount"] + row["billed_amount"] + row["failed_amount"] + row["run_amount"]
+        raise BrokenPromise(
+            f"the ledger holds {row['ledger_amount']} {row['currency']} of revenue, but lines, failed accounts and later "
+            f"months make {found}; nothing was written"
+        )
+
+
+def with_own(reached: pl.DataFrame, period: Period, added: pl.DataFrame) -> pl.DataFrame:
+    """POSITIONS with the run's own stream; its last offset is -1 when it posts nothing."""
+    own = {"stream": run_stream(period), "stream_partition": 0, "through_offset": added.height - 1}
+    others = reached.filter(pl.col("stream") != run_stream(period))
+    return pl.concat([others, POSITIONS.build([own])]).sort("stream", "stream_partition")
+
+
+def _place(added: pl.DataFrame, period: Period) -> pl.DataFrame:
+    """The rows at offsets 0, 1, 2 ... of the run's own stream."""
+    return POSTINGS.select(
+        added.with_columns(
+            stream=pl.lit(run_stream(period)),
+            stream_partition=pl.lit(0, pl.Int32),
+            stream_offset=pl.int_range(pl.len(), dtype=pl.Int64),
+            stream_row=pl.lit(0, pl.Int32),
+        )
+    )
+
+
+def _params(text: str, period: Period | None) -> Mapping[str, object] | None:
+    return {"period": str(period)} if "$period" in text else None
+
+
+def _read(connection: duckdb.DuckDBPyConnection, table: str, schema: FrameSchema, order: str) -> pl.DataFrame:
+    return run_query(connection, f"select {', '.join(schema.names())} from {table} order by {order}")
