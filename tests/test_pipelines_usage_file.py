@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from pipelines.usage_file import read_usage_file
 from schemas.errors import BadFile
+from schemas.events import ENVELOPE
 from schemas.usage import RawBatch
 
 NOW = 1_793_000_000_000
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {
         "id": f"e{number}",
         "source": "meter",
@@ -35,9 +37,8 @@ def events(path: Path) -> list[dict[str, object]]:
 
 
 def table() -> pl.DataFrame:
-    return pl.DataFrame([{**row, "data": None} | {f"data.{k}": v for k, v in dict(row["data"]).items()} for row in ROWS]).drop(
-        "data"
-    )  # type: ignore[call-overload]
+    envelope = pl.DataFrame([{name: row[name] for name in ENVELOPE} for row in ROWS])
+    return envelope.hstack(pl.DataFrame([row["data"] for row in ROWS]).rename(lambda name: f"data.{name}"))
 
 
 def write(path: Path) -> Path:
