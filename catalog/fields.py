@@ -171,13 +171,14 @@ def _one_or_more(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _split(text: object) -> object:
+def split_words(text: object) -> object:
+    """A list from one text with its parts separated by semicolons or spaces; anything else as it is."""
     return [part for part in re.split(r"[;\s]+", text.strip()) if part] if isinstance(text, str) else text
 
 
 Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 Text = Annotated[str, StringConstraints(pattern=TEXT_PATTERN, max_length=300)]
-Lines = Annotated[str, StringConstraints(pattern=LINES_PATTERN, max_length=2000)]
+Lines = Annotated[str, StringConstraints(pattern=LINES_PATTERN, max_length=2000, strip_whitespace=True)]
 Price = Annotated[Decimal, _from_text(read_price)]
 Units = Annotated[Decimal, _from_text(read_units)]
 Percentage = Annotated[Decimal, _from_text(read_percentage)]
@@ -189,5 +190,3 @@ Country = Annotated[str, AfterValidator(check_country)]
 Zone = Annotated[str, AfterValidator(check_zone)]
 Values = Annotated[list[Text], BeforeValidator(_one_or_more)]
 """A list, or one value alone."""
-Words = Annotated[list[Text], BeforeValidator(_split)]
-"""A list, or one text with its parts separated by semicolons or spaces."""

@@ -42,6 +42,11 @@ class Place:
     def at(self, *more: Step) -> Place:
         return Place(self.source, self.steps + more)
 
+    def entry(self) -> Place:
+        """The entry of a list, or the row, in which it stands."""
+        first = next((index for index, step in enumerate(self.steps) if isinstance(step, int)), len(self.steps))
+        return Place(self.source, self.steps[: first + 1])
+
     def __str__(self) -> str:
         line, column = self.source.locate(self.steps, key=False)
         return f"{self.source.path}:{line}:{column}"
