@@ -46,7 +46,8 @@ def measure_usage(events: pl.DataFrame, meters: pl.DataFrame) -> pl.DataFrame:
 def _read(events: pl.DataFrame, name: str | None, aggregation: str, scale: int) -> pl.DataFrame:
     """`quantity_quanta` and `problem` of each event; a count counts 1 whatever the event says."""
     if aggregation == "count":
-        return events.select(quantity_quanta=pl.lit(1, pl.Int64), problem=pl.lit(None, pl.String)).head(events.height)
+        counted = events.select("event", quantity_quanta=pl.lit(1, pl.Int64), problem=pl.lit(None, pl.String))
+        return counted.drop("event")
     column = f"{PROPERTY}{name}"
     texts = events[column] if column in events.columns else pl.Series(column, [None] * events.height, pl.String)
     return read_quantities(texts, scale)

@@ -12,10 +12,10 @@ def local_day(frame: pl.DataFrame, instant: str, zone: str = "zone") -> pl.Serie
         frame: `instant` (INSTANT, may be null) and the column named by `zone` (IANA names).
 
     Returns:
-        Date. A zone's changes of clock are those of the time zone database.
+        Date; of UTC where the zone is null. A zone's changes of clock are those of the time zone database.
     """
     zones = frame[zone].unique().drop_nulls().sort().to_list()
-    days: pl.Expr = pl.lit(None, pl.Date)
+    days = pl.col(instant).dt.date()
     for name in zones:
         days = pl.when(pl.col(zone) == name).then(pl.col(instant).dt.convert_time_zone(name).dt.date()).otherwise(days)
     return frame.select(days.alias(instant))[instant]

@@ -158,7 +158,7 @@ def one_price(
 ) -> World:
     """A world with one meter, one price of it, one account and one subscription `acme-1`."""
     world = World().meter(aggregation=aggregation, quantity_scale=scale)
-    return world.price(steps=steps, model=model, **more).account(partner_id="agent").subscription()
+    return world.price("usage", steps, own=False, model=model, **more).account(partner_id="agent").subscription()
 
 
 def event(event_id: str, data: Mapping[str, str | None] | str = "1", **more: object) -> Row:
