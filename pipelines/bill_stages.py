@@ -66,13 +66,18 @@ def read_reached(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     return POSITIONS.select(run_query(connection, load_query("reached")))
 
 
-def read_fees(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+def read_run_rows(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     """POSTINGS made by earlier bill runs: the snapshot's rows of streams `run:`, in order."""
     columns = ", ".join(POSTINGS.names())
     text = (
         f"select {columns} from postings where stream like 'run:%' order by stream, stream_partition, stream_offset, stream_row"
     )
     return POSTINGS.select(run_query(connection, text))
+
+
+def read_used_keys(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    """AGGREGATE_KEY of what has rows from events, for prices with a flat fee at zero usage; no others are asked for."""
+    return run_query(connection, load_query("used_keys"))
 
 
 def compute_run(
@@ -82,30 +87,25 @@ def compute_run(
 
     Args:
         connection: A warehouse of one snapshot; gets the run's tables.
-        added: POSTINGS that the run wants to add. Those of accounts that fail are left out: a later run posts them.
+        added: POSTINGS of the run itself, at offsets 0, 1, 2 ... of its stream. Those of an account that fails are charged
+            like the others and, like its usage, billed later.
         reached: POSITIONS of the snapshot without the run's own stream.
         dates: account_id, issue_date, due_date, taxed_at: one row per account of the roster.
 
     Raises:
         BrokenPromise: A check found a wrong row, or the totals differ from the ledger.
     """
+    positions = with_own(reached, period, added)
     add_table(connection, "billing_dates", dates)
-    kept = _place(added, period)
-    prepare_cut(connection, period, kept, with_own(reached, period, kept))
-    make_tables(connection, ["charges", "failures"], period)
-    failed = run_query(connection, "select account_id from failures")["account_id"]
-    if added["account_id"].is_in(failed.to_list()).any():
-        kept = _place(added.filter(~pl.col("account_id").is_in(failed.to_list())), period)
-        prepare_cut(connection, period, kept, with_own(reached, period, kept))
-        make_tables(connection, ["charges"], period)
-    make_tables(connection, STAGES[STAGES.index("failures") + 1 :], period)
+    prepare_cut(connection, period, added, positions)
+    make_tables(connection, STAGES[STAGES.index("charges") :], period)
     for check in RUN_CHECKS:
         require_none(connection, check)
     totals = TOTALS.select(run_query(connection, load_query("totals"), {"period": str(period)}))
     require_balance(totals)
     return Computed(
-        postings=kept,
-        positions=with_own(reached, period, kept),
+        postings=added,
+        positions=positions,
         lines=LINES.select(_read(connection, "draft_lines", LINES, "account_id, line")),
         invoices=INVOICES.select(_read(connection, "draft_invoices", INVOICES, "account_id, currency")),
         outcomes=OUTCOMES.select(_read(connection, "draft_outcomes", OUTCOMES, "account_id")),
@@ -157,18 +157,6 @@ def with_own(reached: pl.DataFrame, period: Period, added: pl.DataFrame) -> pl.D
     own = {"stream": run_stream(period), "stream_partition": 0, "through_offset": added.height - 1}
     others = reached.filter(pl.col("stream") != run_stream(period))
     return pl.concat([others, POSITIONS.build([own])]).sort("stream", "stream_partition")
-
-
-def _place(added: pl.DataFrame, period: Period) -> pl.DataFrame:
-    """The rows at offsets 0, 1, 2 ... of the run's own stream."""
-    return POSTINGS.select(
-        added.with_columns(
-            stream=pl.lit(run_stream(period)),
-            stream_partition=pl.lit(0, pl.Int32),
-            stream_offset=pl.int_range(pl.len(), dtype=pl.Int64),
-            stream_row=pl.lit(0, pl.Int32),
-        )
-    )
 
 
 def _params(text: str, period: Period | None) -> Mapping[str, object] | None:
