@@ -27,8 +27,8 @@ from schemas.money import round_money
 
 FONT_PACKAGE = "manimgx_fonts_cjk"
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done and how much there is."""
+Progress = Callable[[int, int], object]
+"""Called with how many invoices are done and how many there are."""
 
 CSV_COLUMNS = [
     "invoice_no",
@@ -102,13 +102,12 @@ def write_documents(
     printer = Printer()
     written = 0
     for done, invoice in enumerate(wanted):
-        progress("writing documents", done, len(wanted))
+        progress(done + 1, len(wanted))
         own = of_account[invoice["account_id"]]
         account = numbers[invoice["account_id"]]
         for kind in _missing(folder, invoice["invoice_no"]):
             _write(folder / f"{invoice['invoice_no']}.{kind}", _make(kind, printer, invoice, own, account, seller))
             written += 1
-    progress("writing documents", len(wanted), len(wanted))
     return written
 
 

@@ -49,7 +49,8 @@ class BillRun:
     invoices: pl.DataFrame
     outcomes: pl.DataFrame
     totals: pl.DataFrame
-    changed: bool = True  # False when the draft on disk was the same already
+    changed: bool = True  # False when everything was there already
+    message: str = ""  # one sentence for whoever asked
 
 
 def write_draft(run: BillRun, runs_folder: Path) -> bool:

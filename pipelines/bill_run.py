@@ -8,9 +8,8 @@ mended by finalising again, which skips what is there. docs/decisions/0002-bill-
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, time
-from pathlib import Path
 
 import duckdb
 import polars as pl
@@ -22,7 +21,8 @@ from invoicing.seller import Seller
 from ledger.book import Ledger
 from ledger.lock import writer_lock
 from ledger.table import LedgerTable, source_id
-from pipelines.bill_draft import BillRun, read_draft, write_draft
+from pipelines.bill_draft import BillRun as BillRun
+from pipelines.bill_draft import read_draft, write_draft
 from pipelines.bill_stages import (
     compute_run,
     prepare_cut,
@@ -43,24 +43,12 @@ from schemas.frames import INSTANT
 from schemas.ledger import POSTINGS
 from schemas.period import Period
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done and how much there is."""
+Progress = Callable[[str], object]
+"""Called with a few words on what is being done."""
 
 
-def silent(doing: str, done: int, total: int) -> None:
+def silent(doing: str) -> None:
     """No progress is shown."""
-
-
-@dataclass(frozen=True)
-class Finalised:
-    """What finalising did."""
-
-    period: Period
-    invoices: pl.DataFrame  # INVOICES with their numbers
-    outcomes: pl.DataFrame  # OUTCOMES
-    folder: Path  # where the documents are
-    changed: bool  # False: the period was final before and nothing was added
-    documents: int  # files written now
 
 
 def preview(workspace: Workspace, period: Period, progress: Progress = silent) -> BillRun:
@@ -75,15 +63,15 @@ def preview(workspace: Workspace, period: Period, progress: Progress = silent) -
     after = _require_next(workspace, ledger, period)
     book, roster = workspace.load()
     version = ledger.postings.version()
-    progress("reading the ledger", 0, 3)
+    progress(f"{period}: reading the ledger")
     with open_warehouse(ledger, book, roster, version=version) as connection:
         starts = Period.parse(workspace.settings.billing.starts)
         added = _post(connection, ledger, period, compile_terms(book, roster), starts)
-        progress("billing", 1, 3)
+        progress(f"{period}: making lines and invoices")
         computed = compute_run(connection, period, added, read_reached(connection), billing_dates(roster.accounts, period))
-    progress("billing", 3, 3)
     company = workspace.settings.company
     return BillRun(
+        message=f"{_counts(computed.outcomes)} Nothing was written.",
         period=period,
         after=after,
         ledger_version=version,
@@ -104,10 +92,12 @@ def run(workspace: Workspace, period: Period, progress: Progress = silent) -> Bi
     """Compute the run and keep it as the draft of its period; `changed` is False when the draft was the same already."""
     with writer_lock(workspace.runs_folder, exclusive=True):
         computed = preview(workspace, period, progress)
-        return replace(computed, changed=write_draft(computed, workspace.runs_folder))
+        changed = write_draft(computed, workspace.runs_folder)
+        done = f"The draft is in {workspace.runs_folder / str(period)}." if changed else "The draft was the same already."
+        return replace(computed, changed=changed, message=f"{_counts(computed.outcomes)} {done}")
 
 
-def finalize(workspace: Workspace, period: Period, progress: Progress = silent) -> Finalised:
+def finalize(workspace: Workspace, period: Period, progress: Progress = silent) -> BillRun:
     """Make the draft of `period` final, exactly as it was computed, and write its documents.
 
     Usage that has arrived since the draft is billed by the next run. Doing it again adds nothing and writes only documents
@@ -124,22 +114,16 @@ def finalize(workspace: Workspace, period: Period, progress: Progress = silent) 
         changed = period not in final_periods(ledger)
         if changed:
             _require_current(workspace, ledger, draft)
-            progress("checking", 0, 1)
+            progress(f"{period}: checking the draft against the ledger")
             invoices = _numbered(ledger, draft)
             _check(workspace, ledger, draft, invoices)
             _append_all(ledger, draft, invoices)
-        final = of_period(ledger.invoices, period).sort("invoice_no")
+        final = of_period(ledger.invoices, period)
         folder = workspace.invoices_folder / str(period)
-        roster = load_roster(workspace.rosters, draft.roster_version)
-        documents = write_documents(
-            final,
-            of_period(ledger.lines, period),
-            roster.accounts,
-            draft.seller,
-            folder,
-            progress=progress,
-        )
-        return Finalised(period, final, draft.outcomes, folder, changed, documents)
+        documents = _write_documents(workspace, ledger, draft, final, progress)
+        done = f"{period} is final." if changed else f"{period} was final already; nothing changed."
+        written = f" {documents} documents written to {folder}." if documents else ""
+        return replace(draft, invoices=final, changed=changed, message=f"{_counts(draft.outcomes)} {done}{written}")
 
 
 def final_periods(ledger: Ledger) -> list[Period]:
@@ -255,6 +239,24 @@ def _check(workspace: Workspace, ledger: Ledger, draft: BillRun, invoices: pl.Da
         add_table(connection, "numbered", read_numbers(pl.concat([others, INVOICES.select(invoices)])))
         require_none(connection, "postings_are_billed_once", draft.period)
         require_none(connection, "numbers_are_gapless")
+
+
+def _write_documents(workspace: Workspace, ledger: Ledger, draft: BillRun, invoices: pl.DataFrame, progress: Progress) -> int:
+    return write_documents(
+        invoices,
+        of_period(ledger.lines, draft.period),
+        load_roster(workspace.rosters, draft.roster_version).accounts,
+        draft.seller,
+        workspace.invoices_folder / str(draft.period),
+        progress=lambda done, total: progress(f"{draft.period}: document {done} of {total}"),
+    )
+
+
+def _counts(outcomes: pl.DataFrame) -> str:
+    """3 invoiced, 1 with nothing due, 1 failed."""
+    counts = dict(outcomes["outcome"].value_counts().iter_rows())
+    invoiced, idle, failed = (counts.get(name, 0) for name in ("invoiced", "nothing_due", "failed"))
+    return f"{invoiced} invoiced, {idle} with nothing due, {failed} failed."
 
 
 def _append_all(ledger: Ledger, draft: BillRun, invoices: pl.DataFrame) -> None:
