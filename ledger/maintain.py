@@ -40,8 +40,8 @@ def compact(table: LedgerTable, month: str) -> int:
     files = table.describe_files().filter(pl.col("folder") == month)
     if files.height < 2 or not table.sort_by:
         return 0
-    rows = pl.scan_parquet([table.path / name for name in files["path"]], hive_partitioning=False)
-    rows = rows.select(table.schema.names())
+    paths = [table.path / name for name in files["path"]]
+    rows = pl.scan_parquet(paths, hive_partitioning=False, glob=False).select(table.schema.names())
     new = [action for bounds in _slices(rows, table.sort_by[0]) for action in _write_slice(table, rows, bounds)]
     written = sum(action_rows for _, action_rows in new)
     if written != files["rows"].sum():

@@ -128,10 +128,8 @@ class LedgerTable:
         files = self.files(version)
         if not files:
             return self.schema.empty().lazy()
-        if self.partition_by is None:
-            return pl.scan_parquet(files, hive_partitioning=False).select(self.schema.names())
-        folders = {self.partition_by: self.schema.columns[self.partition_by]}
-        return pl.scan_parquet(files, hive_partitioning=True, hive_schema=folders).select(self.schema.names())
+        # The folder's value is in the files too, so names on the way to the table are never taken for columns or patterns.
+        return pl.scan_parquet(files, hive_partitioning=False, glob=False).select(self.schema.names())
 
     def describe_files(self) -> pl.DataFrame:
         """The files of the newest version: `path` within the table's folder, `folder` value, `rows` and `bytes`."""
@@ -192,6 +190,8 @@ class LedgerTable:
             ) from error
 
     def _create(self) -> DeltaTable:
+        if set(str(self.path)) & {"%", "\\"}:
+            raise LedgerUnwritable(self.path, "delta-rs loses its way in folders with % or \\ in their names")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             DeltaTable.create(

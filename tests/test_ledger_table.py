@@ -215,6 +215,22 @@ def test_a_ledger_that_cannot_be_created_says_where_and_why(tmp_path: Path) -> N
         open_ledger(tmp_path / "ledger").postings.append(postings(0), expected={}, reached={SOURCE: 0})
 
 
+@pytest.mark.parametrize("name", ["c#d", "e?f", "i[j]k*", "n=o", "it's", "l{m} p:q"])
+def test_a_ledger_may_live_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    table = open_ledger(tmp_path / name).postings
+    table.append(postings(0), expected={}, reached={SOURCE: 0})
+    table.append(postings(1), expected={SOURCE: 0}, reached={SOURCE: 1})
+    assert offsets_in(table) == [0, 1]
+
+
+@pytest.mark.parametrize("name", ["a%20b", "r\\s"])
+def test_but_for_two_characters_which_are_refused(tmp_path: Path, name: str) -> None:
+    table = open_ledger(tmp_path / name).postings
+    with pytest.raises(LedgerUnwritable, match="loses its way"):
+        table.append(postings(0), expected={}, reached={SOURCE: 0})
+    assert not (tmp_path / name).exists()
+
+
 def test_rows_that_cannot_be_written_leave_no_file_behind(table: LedgerTable) -> None:
     table.append(postings(0), expected={}, reached={SOURCE: 0})
     (table.path / "usage_month=2026-12").write_text("a file where the month's folder should be")
