@@ -12,6 +12,7 @@ from pipelines.event_time import judge_times, read_times
 from pipelines.message_parts import Parts, cut_exactly, cut_messages
 from schemas.book import Book
 from schemas.events import ENVELOPE, LONGEST_TEXT
+from schemas.frames import INSTANT
 from schemas.usage import EVENTS, PROPERTY, REJECTS, RawBatch, RejectReason
 
 _ORIGIN = {"stream": pl.String, "stream_partition": pl.Int32, "stream_offset": pl.Int64, "received_at": pl.Int64}
@@ -81,7 +82,7 @@ def _flatten(batches: Sequence[RawBatch]) -> tuple[pl.DataFrame, list[bytes]]:
             )
         )
         values += batch.values
-    origin = pl.concat(frames).with_columns(pl.col("received_at").cast(pl.Datetime("ms", "UTC")))
+    origin = pl.concat(frames).with_columns(pl.col("received_at").cast(pl.Datetime("ms", "UTC")).cast(INSTANT))
     present = [value for value in values if value is not None]
     if len(present) < len(values):
         origin = origin.filter(pl.Series([value is not None for value in values], dtype=pl.Boolean))

@@ -72,7 +72,7 @@ def array_members(array: bytes) -> list[bytes]:
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         objects = -1
     whole = all(member[:1] == b"{" and member[-1:] == b"}" for member in members)
-    if whole and objects == len(members) and array.rstrip(_BLANK)[-1:] == b"]":
+    if whole and objects == len(members):
         return members
     return cut_array(array.decode())
 
@@ -117,8 +117,10 @@ def _skip(text: str, at: int) -> int:
 
 
 def _guess_members(array: bytes) -> list[bytes]:
+    if array[-1:] != b"]":
+        return [array]
     inner = array[1:-1].strip(_BLANK)
-    return _BETWEEN_MEMBERS.sub(b"}\n{", inner).split(b"\n") if inner or array != b"[]" else []
+    return _BETWEEN_MEMBERS.sub(b"}\n{", inner).split(b"\n") if inner else []
 
 
 def _cut_lines(bare: bytes) -> list[bytes]:
