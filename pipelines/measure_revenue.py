@@ -14,7 +14,6 @@ from datetime import timedelta
 
 import duckdb
 import polars as pl
-from rating.recurring import monthly_fees
 
 from ledger.book import Ledger
 from metrics.queries import read_query
@@ -22,6 +21,7 @@ from pipelines.billed_rows import load_versions, view_billed_rows
 from pipelines.store_once import closing_source, read_period, store_once
 from pipelines.warehouse import add_table, open_warehouse, run_query
 from pipelines.workspace import Workspace
+from rating.recurring import monthly_fees
 from rating.terms import compile_terms
 from schemas.book import Book
 from schemas.errors import BrokenPromise

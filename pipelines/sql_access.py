@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from itertools import chain
 from typing import BinaryIO
@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.warehouse import open_warehouse
+from pipelines.warehouse import open_warehouse, use_analyst_views
 from pipelines.workspace import Workspace
 from schemas.errors import BadQuery
 
@@ -30,14 +30,17 @@ def query_workspace(workspace: Workspace, text: str) -> pl.DataFrame:
     """The whole answer of one SELECT over a workspace. Raises BadQuery, and NothingPublished before the first publishing."""
     book, roster = workspace.load()
     with open_warehouse(workspace.ledger(), book, roster) as connection:
+        use_analyst_views(connection)
         return query(connection, text)
 
 
 def write_query(workspace: Workspace, text: str, format: str, target: BinaryIO) -> None:
     """Write the answer of one SELECT as json, csv or parquet without ever holding all of it. Raises as `query_workspace`."""
     book, roster = workspace.load()
-    with open_warehouse(workspace.ledger(), book, roster) as connection, closing(query_frames(connection, text)) as frames:
-        write_frames(frames, format, target)
+    with open_warehouse(workspace.ledger(), book, roster) as connection:
+        use_analyst_views(connection)
+        with closing(query_frames(connection, text)) as frames:
+            write_frames(frames, format, target)
 
 
 def query(connection: duckdb.DuckDBPyConnection, text: str) -> pl.DataFrame:
@@ -45,7 +48,7 @@ def query(connection: duckdb.DuckDBPyConnection, text: str) -> pl.DataFrame:
     return pl.concat(query_frames(connection, text))
 
 
-def query_frames(connection: duckdb.DuckDBPyConnection, text: str) -> Iterator[pl.DataFrame]:
+def query_frames(connection: duckdb.DuckDBPyConnection, text: str) -> Generator[pl.DataFrame, None, None]:
     """The answer of one SELECT in batches of up to 50,000 rows; at least one, so that the columns are known.
 
     Raises:

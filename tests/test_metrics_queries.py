@@ -49,7 +49,7 @@ class Books:
 
     def measure(self, fees: dict[str, list[Fee]], period: Period = OCTOBER, currency: str = "CNY") -> pl.DataFrame:
         """SUMMARY of fees by account; `drafted_movements` is left for the test to read."""
-        rows = [
+        rows: list[dict[str, object]] = [
             {
                 "subscription_id": f"{account}-{i}",
                 "account_id": account,

@@ -155,7 +155,7 @@ def test_large_answers_come_in_batches(warehouse: duckdb.DuckDBPyConnection) -> 
 def test_an_answer_may_be_left_half_read(warehouse: duckdb.DuckDBPyConnection) -> None:
     frames = query_frames(warehouse, "select x from range(1000000) as t(x)")
     next(frames), next(frames)
-    frames.close()  # type: ignore[attr-defined]
+    frames.close()
     assert query(warehouse, "select 1 as x")["x"].to_list() == [1]
 
 
