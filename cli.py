@@ -26,7 +26,6 @@ import pipelines.bill_run
 import pipelines.checks
 import pipelines.demo
 import pipelines.dev
-import pipelines.explain
 import pipelines.measure_revenue
 import pipelines.rate_file
 import pipelines.rejected
@@ -249,6 +248,7 @@ def preview_bill(period: PeriodOption, workspace: WorkspaceOption = HERE, format
     with progress("bill run") as status:
         bill_run = pipelines.bill_run.preview(open_workspace(workspace), Period.parse(period), status.update)
     show_bill_run(bill_run, format)
+    messages.print("Nothing was written. `boss bill run` keeps this as the draft.")
 
 
 @bill_app.command("run")
@@ -260,6 +260,8 @@ def run_bill(period: PeriodOption, workspace: WorkspaceOption = HERE, format: Fo
     with progress("bill run") as status:
         bill_run = pipelines.bill_run.run(open_workspace(workspace), Period.parse(period), status.update)
     show_bill_run(bill_run, format)
+    said = "Draft written" if bill_run.changed else "The draft was the same already; nothing changed"
+    messages.print(f"{said}. `boss bill finalize --period {period}` makes it final.")
 
 
 @bill_app.command("finalize")
@@ -269,8 +271,10 @@ def finalize_bill(period: PeriodOption, workspace: WorkspaceOption = HERE, forma
     Example: `boss bill finalize --period 2026-10`
     """
     with progress("bill run") as status:
-        bill_run = pipelines.bill_run.finalize(open_workspace(workspace), Period.parse(period), status.update)
-    show_bill_run(bill_run, format)
+        final = pipelines.bill_run.finalize(open_workspace(workspace), Period.parse(period), status.update)
+    show(final.invoices, format)
+    said = f"Period {period} is final" if final.changed else f"Period {period} was final before; no amount changed"
+    messages.print(f"{said}. {final.documents} document file(s) written to {final.folder}.")
 
 
 @app.command()
@@ -312,7 +316,9 @@ def explain(
 
     Example: `boss explain INV-2026-000001 1`
     """
-    explanation = pipelines.explain.explain(open_workspace(workspace), invoice, line, limit=limit)
+    from pipelines.explain import explain as explain_line
+
+    explanation = explain_line(open_workspace(workspace), invoice, line, limit=limit)
     if format is not Format.TABLE:
         return show(explanation.postings, format)
     for title, frame in explanation.sections():
@@ -332,7 +338,9 @@ def sql(
 
     Example: `boss sql "select price_id, sum(amount) from postings group by all"`
     """
-    show(pipelines.sql_access.query_workspace(open_workspace(workspace), text), format)
+    if format is Format.TABLE:
+        return show(pipelines.sql_access.query_workspace(open_workspace(workspace), text), format)
+    return pipelines.sql_access.write_query(open_workspace(workspace), text, format.value, sys.stdout.buffer)
 
 
 @ledger_app.command("check")
@@ -357,7 +365,8 @@ def ledger_stats(workspace: WorkspaceOption = HERE, format: FormatOption = Forma
 def compact_ledger(period: PeriodOption, workspace: WorkspaceOption = HERE) -> None:
     """Rewrite a month of the ledger as few sorted files. Amounts and positions stay as they are."""
     with progress("compacting"):
-        messages.print(pipelines.checks.compact_month(open_workspace(workspace), Period.parse(period)))
+        files = pipelines.checks.compact_month(open_workspace(workspace), Period.parse(period))
+    messages.print(f"{files} files of {period} rewritten." if files else f"Nothing to gain in {period}.")
 
 
 # ---------------------------------------------------------------------------------------------------- print
@@ -381,13 +390,14 @@ def sentence(done: RateResult) -> str:
 
 
 def show_bill_run(bill_run: pipelines.bill_run.BillRun, format: Format) -> None:
-    if format is not Format.TABLE:
-        return show(bill_run.invoices, format)
-    show(bill_run.outcomes, format)
+    """Invoices for programs; for people also what became of every account and the totals beside the ledger's."""
+    if format is Format.TABLE:
+        show(bill_run.outcomes, format)
+        typer.echo("\nInvoices")
     show(bill_run.invoices, format)
-    show(bill_run.totals, format)
-    messages.print(bill_run.message)
-    return None
+    if format is Format.TABLE:
+        typer.echo("\nThe ledger and where its amounts went (difference must be 0)")
+        show(bill_run.totals, format)
 
 
 def show(frame: pl.DataFrame, format: Format) -> None:
@@ -398,19 +408,6 @@ def show(frame: pl.DataFrame, format: Format) -> None:
     table = Table(show_edge=False, pad_edge=False)
     for name, dtype in frame.schema.items():
         table.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
-    for row in frame.iter_rows():
-        table.add_row(*("" if value is None else plain(value) for value in row))
+    for row in pipelines.sql_access.table_rows(frame):
+        table.add_row(*row)
     Console(highlight=False).print(table)
-
-
-def plain(value: object) -> str:
-    """A cell as people read it: decimals without trailing zeros beyond two places."""
-    text = format_decimal(str(value)) if type(value).__name__ == "Decimal" else str(value)
-    return text.removesuffix("+00:00") if isinstance(value, str) is False else text
-
-
-def format_decimal(text: str) -> str:
-    if "." not in text:
-        return text
-    whole, fraction = text.split(".")
-    return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"

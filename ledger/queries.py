@@ -15,3 +15,8 @@ def names() -> list[str]:
 def text(name: str) -> str:
     """The SELECT of one view."""
     return (_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def check_text(name: str) -> str:
+    """A query of `sql/checks/` that returns two numbers which must be equal, as `left` and `right`."""
+    return (_FOLDER / "checks" / f"{name}.sql").read_text(encoding="utf-8")

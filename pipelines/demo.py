@@ -54,10 +54,9 @@ def run_demo(folder: Path, say: Say, *, events: int = EVENTS) -> DemoResult:
         say(f"Sent {sent.events:,} events of minutes, ports, storage and traffic to the embedded broker.")
         wait_for_ledger(running, sent.reached, lambda text: None)
         say(f"Rated by the Faust worker into the ledger ({time.perf_counter() - started:.0f} s so far).")
-    quiet: Say = lambda text: None  # noqa: E731
-    pipelines.bill_run.run(workspace, PERIOD, quiet)
-    bill_run = pipelines.bill_run.finalize(workspace, PERIOD, quiet)
-    say(f"Billed {PERIOD}. {bill_run.message}")
+    pipelines.bill_run.run(workspace, PERIOD)
+    final = pipelines.bill_run.finalize(workspace, PERIOD)
+    say(f"Billed {PERIOD}: {final.invoices.height} invoices, {final.documents} files in {os.path.relpath(final.folder)}.")
     settlement = pipelines.settle.settle(workspace, PERIOD)
     say(f"Settled: {settlement.statements.height} partner statement(s).")
     measured = pipelines.measure_revenue.measure_revenue(workspace, PERIOD)
@@ -67,7 +66,7 @@ def run_demo(folder: Path, say: Say, *, events: int = EVENTS) -> DemoResult:
     if not results["agrees"].all():
         raise BrokenPromise(f"The demo's numbers do not agree:\n{results.filter(~pl.col('agrees'))}")
     say(f"{results.height} checks agree. Done in {time.perf_counter() - started:.0f} s.")
-    return DemoResult(bill_run.invoices, _closing_lines(folder, workspace))
+    return DemoResult(final.invoices, _closing_lines(folder, workspace))
 
 
 def _fresh_workspace(folder: Path) -> Workspace:

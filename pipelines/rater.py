@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import polars as pl
@@ -133,8 +133,8 @@ class Rater:
         if have is None or not len(batch) or batch.offsets[0] > have:
             return batch
         first = next((i for i, offset in enumerate(batch.offsets) if offset > have), len(batch))
-        return batch._replace(
-            offsets=batch.offsets[first:], values=batch.values[first:], received_at_ms=batch.received_at_ms[first:]
+        return replace(
+            batch, offsets=batch.offsets[first:], values=batch.values[first:], received_at_ms=batch.received_at_ms[first:]
         )
 
     def _commit(self, postings: pl.DataFrame, rejects: pl.DataFrame, reached: Mapping[Source, int]) -> float:

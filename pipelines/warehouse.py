@@ -16,6 +16,7 @@ import duckdb
 import polars as pl
 from babel.numbers import list_currencies
 
+import ledger.queries as ledger_views
 from ledger.book import Ledger
 from schemas.book import BOOK_FRAMES, Book
 from schemas.errors import BrokenPromise
@@ -67,6 +68,17 @@ def add_table(
     connection.register("incoming_frame", rows)
     connection.execute(f'create or replace table "{name}" as select * from incoming_frame')
     connection.unregister("incoming_frame")
+
+
+def use_analyst_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """From here on `postings` has quantities in units, and there are `journal` and `margin` (ledger/sql/)."""
+    connection.execute("create schema analyst")
+    for name in ledger_views.names():
+        text = ledger_views.text(name)
+        connection.execute(
+            f'create view analyst."{name}" as with postings as (select * from main.postings) select * from (\n{text}\n)'
+        )
+    connection.execute("use analyst")
 
 
 def _view_files(connection: duckdb.DuckDBPyConnection, name: str, empty: pl.DataFrame, files: list[str]) -> None:

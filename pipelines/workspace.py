@@ -1,11 +1,11 @@
 """A workspace: the folder that holds one company's sources, frozen versions, ledger and documents.
 
-    boss.toml          settings
-    catalog/*.yaml     price book, as written          -> books/000001/     published versions, immutable
-    roster/*           customers, as written           -> rosters/000001/   published versions, immutable
-    ledger/            Delta tables: postings, rejects, runs, invoices, lines, ...
-    runs/              drafts of bill runs
-    invoices/  statements/   documents
+boss.toml          settings
+catalog/*.yaml     price book, as written          -> books/000001/     published versions, immutable
+roster/*           customers, as written           -> rosters/000001/   published versions, immutable
+ledger/            Delta tables: postings, rejects, runs, invoices, lines, ...
+runs/              drafts of bill runs
+invoices/  statements/   documents
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Workspace:
 
     def versions(self) -> tuple[int, int]:
         """Numbers of the newest published book and roster. Raises NothingPublished. Cheap: asked before every batch."""
-        return catalog.versions.latest_version(self.books), catalog.versions.latest_version(self.rosters)
+        return _newest("price book", self.books), _newest("roster", self.rosters)
 
     def load(self) -> tuple[Book, Roster]:
         """The newest published versions. Raises NothingPublished."""
@@ -135,3 +135,10 @@ class Workspace:
 
     def ledger(self) -> Ledger:
         return open_ledger(self.ledger_folder)
+
+
+def _newest(what: str, store: Path) -> int:
+    versions = catalog.versions.published_versions(store)
+    if not versions:
+        raise NothingPublished(what)
+    return versions[-1]

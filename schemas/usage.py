@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
 
 import polars as pl
 
 from schemas.frames import INSTANT, FrameSchema
 
 
-class RawBatch(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RawBatch:
     """Messages of one source as they came off the wire, in offset order: one Kafka poll of a partition, or a slice of a file."""
 
     stream: str

@@ -1,0 +1,90 @@
+"""Numbers that must agree, compared: `boss ledger check`.
+
+Every comparison is a query that returns both numbers, per currency or as a count. The bill run makes its own checks before it
+writes; these can be run by anybody at any time, over everything that is final.
+"""
+
+from __future__ import annotations
+
+import duckdb
+import polars as pl
+
+import invoicing.queries
+import ledger.maintain
+import ledger.queries
+import settlement.queries
+from pipelines.bill_run import final_periods
+from pipelines.billed_rows import view_billed_rows
+from pipelines.warehouse import open_warehouse, run_query
+from pipelines.workspace import Workspace
+from schemas.frames import AMOUNT, FrameSchema
+from schemas.period import Period
+
+CHECKED = FrameSchema(
+    "CHECKED",
+    {
+        "check": pl.String,
+        "period": pl.String,  # null: the whole ledger
+        "currency": pl.String,  # null: a count
+        "left": AMOUNT,
+        "right": AMOUNT,
+        "agrees": pl.Boolean,
+    },
+)
+"""One row per comparison, currency and period."""
+
+LEDGER_COMPARISONS = {
+    "journal: debits = credits": "compare_debits_credits",
+    "postings: rows = distinct positions": "compare_positions",
+    "usage: rows = distinct events, prices and roles": "compare_events",
+    "aggregates: sum of steps = last state": "compare_aggregates",
+}
+"""What is compared -> its query in ledger/sql/checks/."""
+
+
+def run_checks(workspace: Workspace) -> pl.DataFrame:
+    """CHECKED over the whole ledger and every final period, in order."""
+    opened = workspace.ledger()
+    book, roster = workspace.load()
+    results = []
+    with open_warehouse(opened, book, roster) as connection:
+        for period in final_periods(opened):
+            view_billed_rows(connection, period)
+            results += _compare_period(connection, period)
+    with open_warehouse(opened, book, roster) as connection:
+        connection.execute(f"create view journal as {ledger.queries.text('journal')}")
+        for name, query in LEDGER_COMPARISONS.items():
+            results.append(_compare(connection, name, None, ledger.queries.check_text(query)))
+    return pl.concat(results)
+
+
+def _compare_period(connection: duckdb.DuckDBPyConnection, period: Period) -> list[pl.DataFrame]:
+    """The comparisons of one final period, over the rows its run billed."""
+    load = invoicing.queries.load_check
+    return [
+        _compare(connection, "ledger = invoice lines, exact", period, load("compare_ledger_lines")),
+        _compare(connection, "invoice lines = invoices, net", period, load("compare_lines_invoices")),
+        _compare(connection, "invoice lines = invoices, tax", period, load("compare_taxes_invoices")),
+        _compare(connection, "ledger shares = statements, exact", period, settlement.queries.read_query("compare_shares")),
+    ]
+
+
+def _compare(connection: duckdb.DuckDBPyConnection, check: str, period: Period | None, text: str) -> pl.DataFrame:
+    rows = run_query(connection, text, {"period": str(period)} if period else None)
+    return CHECKED.select(
+        rows.with_columns(
+            pl.lit(check).alias("check"),
+            pl.lit(str(period) if period else None, pl.String).alias("period"),
+            (pl.col("left") == pl.col("right")).alias("agrees"),
+        )
+    )
+
+
+def ledger_stats(workspace: Workspace) -> pl.DataFrame:
+    """Rows, files and bytes of the postings, one row per usage month."""
+    return ledger.maintain.stats(workspace.ledger().postings)
+
+
+def compact_month(workspace: Workspace, period: Period) -> int:
+    """Rewrite a month's postings as few sorted files; returns how many files were replaced."""
+    return ledger.maintain.compact(workspace.ledger().postings, str(period))
