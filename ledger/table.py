@@ -172,7 +172,10 @@ class LedgerTable:
     def _open(self) -> DeltaTable | None:
         if not DeltaTable.is_deltatable(str(self.path)):
             return None
-        handle = DeltaTable(self.path)
+        try:
+            handle = DeltaTable(self.path)
+        except (DeltaError, OSError) as error:
+            raise BrokenPromise(f"The log of {self.path} cannot be read: {one_line(error)}") from error
         if handle.schema() != self._delta_schema:
             raise BrokenPromise(f"{self.path} holds other columns than {self.schema.name} of this version of BOSS")
         return handle

@@ -287,6 +287,14 @@ def test_a_table_of_other_columns_is_not_touched(table: LedgerTable) -> None:
         LedgerTable(table.path, EVERY_TYPE, None, []).version()
 
 
+def test_a_damaged_log_is_named_and_nothing_is_added_to_it(table: LedgerTable) -> None:
+    table.append(postings(0), expected={}, reached={SOURCE: 0})
+    (table.path / "_delta_log" / "00000000000000000000.json").write_text("{")
+    with pytest.raises(BrokenPromise, match=r"log of .*postings cannot be read"):
+        another(table).append(postings(1), expected={SOURCE: 0}, reached={SOURCE: 1})
+    assert len(list(table.path.rglob("*.parquet"))) == 1
+
+
 def test_an_older_version_stays_as_it_was(table: LedgerTable) -> None:
     table.append(postings(0), expected={}, reached={SOURCE: 0})
     version = table.version()
