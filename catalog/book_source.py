@@ -43,6 +43,8 @@ def read_book(folder: Path) -> Book:
         problems.add_at(folder, (1, 1), "no *.yaml file here; write the price book there or copy a template")
     sections = read_sections(folder, ("meters", "plans", "taxes", "agreements"), ("zone", "currency"), problems)
     rows = _BookReader(problems, sections).read()
+    if not problems.found and not rows["plans"]:
+        problems.add_at(folder, (1, 1), "no plan in any file; list at least one under 'plans:'")
     problems.raise_if_any()
     return seal_book({name: schema.build(rows[name]) for name, schema in BOOK_FRAMES.items()})
 
@@ -104,7 +106,7 @@ class _BookReader:
         prices = list(list_of(_under(data, "prices"), place.at("prices"), self.problems))
         if not prices and isinstance(data, dict):
             self.problems.add(place, "has no price; list at least one under 'prices:'")
-        currencies: set[str] = set()
+        currencies = {plan.currency} if plan is not None and plan.currency else set()
         for item, spot in prices:
             price_ids.append(_id_of(item))
             self.read_price(item, spot, plan, currencies)

@@ -21,11 +21,20 @@ Row = dict[str, object]
 WAYS = ("discount", "unit_price", "fee", "terms")
 
 
+@dataclass(frozen=True)
+class Customers:
+    """Who is on the roster, also with mistakes."""
+
+    accounts: set[str]
+    subscriptions: set[str]
+    unsure: set[str]  # accounts whose plans are not known, because of a mistake in a subscription
+    zones: dict[str, str]  # in which an account's days start
+
+
 def read_overrides(
     entries: Sequence[tuple[OverrideEntry, Place]],
     holdings: pl.DataFrame,
-    zones: dict[str, str],
-    known_accounts: set[str],
+    customers: Customers,
     book: Book,
     problems: Problems,
 ) -> dict[str, pl.DataFrame]:
@@ -33,7 +42,12 @@ def read_overrides(
 
     Own terms take everything else - plan, meter, currency, names, filters - from the list price in force when they start.
     """
-    reader = _OverrideReader(problems, _Book(book), _Customers(holdings, zones, known_accounts))
+    accounts = {entry.account for entry, _ in entries if entry.account is not None}
+    subscriptions = {entry.subscription for entry, _ in entries if entry.subscription is not None}
+    concerned = holdings.filter(
+        pl.col("account_id").is_in(sorted(accounts)) | pl.col("subscription_id").is_in(sorted(subscriptions))
+    )
+    reader = _OverrideReader(problems, _Book(book), customers, _Holdings(concerned))
     for entry, place in entries:
         reader.read(entry, place)
     overrides = OVERRIDES.build(reader.overrides)
@@ -61,22 +75,21 @@ class _Book:
         return earlier[-1] if earlier else versions[0]
 
 
-class _Customers:
-    """Who holds which plans, and in which zone their days start."""
+class _Holdings:
+    """Which plans accounts and subscriptions hold."""
 
-    def __init__(self, holdings: pl.DataFrame, zones: dict[str, str], known_accounts: set[str]) -> None:
-        self.zones = zones
-        self.accounts = known_accounts
+    def __init__(self, holdings: pl.DataFrame) -> None:
         self.account_of: dict[str, str] = dict(holdings.select("subscription_id", "account_id").rows())
-        self.account_plans = _sets(holdings, "account_id")
-        self.subscription_plans = _sets(holdings, "subscription_id")
+        self.by_account = _plans_by(holdings, "account_id")
+        self.by_subscription = _plans_by(holdings, "subscription_id")
 
 
 @dataclass
 class _OverrideReader:
     problems: Problems
     book: _Book
-    customers: _Customers
+    customers: Customers
+    holdings: _Holdings
     overrides: list[Row] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
     prices: list[Row] = field(default_factory=list)
@@ -84,7 +97,7 @@ class _OverrideReader:
 
     def read(self, entry: OverrideEntry, place: Place) -> None:
         account = self.account_of(entry, place)
-        self.check_price(entry, place)
+        self.check_price(entry, account, place)
         given = [way for way in WAYS if getattr(entry, way) is not None]
         if len(given) != 1:
             found = f"has {' and '.join(given)}" if given else "says nothing about the price"
@@ -110,26 +123,28 @@ class _OverrideReader:
             self.problems.add(place, "needs either 'account' or 'subscription'")
             return None
         if entry.subscription is not None:
-            if entry.subscription not in self.customers.account_of:
+            if entry.subscription not in self.customers.subscriptions:
                 self.problems.add(place.at("subscription"), f"there is no subscription '{entry.subscription}'")
-            return self.customers.account_of.get(entry.subscription)
+            return self.holdings.account_of.get(entry.subscription)
         if entry.account not in self.customers.accounts:
             self.problems.add(place.at("account"), f"there is no account '{entry.account}'")
             return None
         return entry.account
 
-    def check_price(self, entry: OverrideEntry, place: Place) -> None:
+    def check_price(self, entry: OverrideEntry, account: str | None, place: Place) -> None:
         """The price exists and one of the customer's plans has it."""
         if entry.price not in self.book.versions:
             hint = did_you_mean(entry.price, list(self.book.versions))
             self.problems.add(place.at("price"), f"there is no price '{entry.price}' in the price book{hint}")
             return
+        if account is None or account in self.customers.unsure:
+            return
         plan = self.book.versions[entry.price][0]["plan_id"]
         if entry.subscription is not None:
-            who, plans = f"subscription '{entry.subscription}'", self.customers.subscription_plans.get(entry.subscription)
+            who, plans = f"subscription '{entry.subscription}'", self.holdings.by_subscription[entry.subscription]
         else:
-            who, plans = f"account '{entry.account}'", self.customers.account_plans.get(entry.account or "", set())
-        if plans is not None and plan not in plans:
+            who, plans = f"account '{account}'", self.holdings.by_account.get(account, set())
+        if plan not in plans:
             self.problems.add(place.at("price"), f"price '{entry.price}' is of plan '{plan}', which {who} does not hold")
 
     def add_terms(self, entry: OverrideEntry, row: Row, place: Place) -> None:
@@ -161,7 +176,7 @@ def _own_terms(entry: OverrideEntry, place: Place) -> tuple[TermsEntry, Place]:
     return TermsEntry.model_construct(model=model, unit_price=entry.unit_price, fee=entry.fee), place
 
 
-def _sets(holdings: pl.DataFrame, key: str) -> dict[str, set[str]]:
+def _plans_by(holdings: pl.DataFrame, key: str) -> dict[str, set[str]]:
     grouped = holdings.group_by(key).agg(pl.col("plan_id").unique()).rows()
     return {name: set(plans) for name, plans in grouped}
 

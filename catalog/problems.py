@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from schemas.errors import BadCatalog
 
@@ -32,8 +32,7 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """A spot in a source."""
 
     source: Source

@@ -78,10 +78,9 @@ def check_holdings(
     mixed = joined.filter(pl.col("currency") != pl.col("plan_currency"))
     for row, plan, theirs, ours in mixed.select("row", "plan_id", "plan_currency", "currency").rows():
         problems.add(places[row], f"plan '{plan}' is in {theirs}, but the account is billed in {ours}")
-    for row, end, start in (
-        joined.filter(pl.col("active_to") <= pl.col("active_from")).select("row", "active_to", "active_from").rows()
-    ):
-        problems.add(places[row], f"its term ends at {end:%Y-%m-%d %H:%M}Z, not after its start at {start:%Y-%m-%d %H:%M}Z")
+    turned = joined.filter(pl.col("active_to") <= pl.col("active_from"))
+    for row in turned.unique(["subscription_id", "active_from", "active_to"], keep="first", maintain_order=True)["row"]:
+        problems.add(places[row], "its term ends before it starts; 'to' is the first day without it")
     _check_terms_of_plans(joined, places, problems)
     _check_bound_addons(joined, places, problems)
 
@@ -125,7 +124,7 @@ def overlaps(frame: pl.DataFrame, keys: Sequence[str], start: str, end: str) -> 
 
     Every row but the first of a group is held against the one before; spans are half-open, a null end is open.
     """
-    ordered = frame.sort([*keys, start, "row"])
+    ordered = frame.filter(pl.struct(keys).is_duplicated()).sort([*keys, start, "row"])
     return ordered.with_columns(
         end_before=pl.coalesce(pl.col(end), FOREVER).cum_max().shift(1).over(keys),
         row_before=pl.col("row").shift(1).over(keys),
@@ -159,7 +158,8 @@ def _check_bound_addons(joined: pl.DataFrame, places: Sequence[Place], problems:
         .group_by("subscription_id", "stretch")
         .agg(version_from=pl.col("active_from").min(), version_to=end.max())
     )
-    bound = joined.filter(pl.col("kind") == "addon_bound")
+    unknown = joined.filter(pl.col("kind").is_null())
+    bound = joined.filter(pl.col("kind") == "addon_bound").join(unknown, on="subscription_id", how="anti")
     covered = bound.join(stretches, on="subscription_id").filter(
         (pl.col("version_from") <= pl.col("active_from")) & (end <= pl.col("version_to"))
     )

@@ -15,7 +15,7 @@ import polars as pl
 from catalog.csv_source import read_csv
 from catalog.fields import to_instant
 from catalog.frozen import seal_roster
-from catalog.negotiated import read_overrides
+from catalog.negotiated import Customers, read_overrides
 from catalog.problems import Place, Problems
 from catalog.roster_checks import check_accounts, check_agreements, check_holdings, check_identifiers, check_tax_rates
 from catalog.roster_entries import (
@@ -61,13 +61,15 @@ def read_roster(folder: Path, book: Book) -> Roster:
     check_accounts(accounts, partners, known["partner"], problems)
     check_agreements(book, known["partner"], folder, problems)
     zones = {account.id: account.zone for account, _ in accounts}
-    account_frame = _account_frame(accounts)
+    account_frame = _account_frame(accounts).unique("account_id", keep="first", maintain_order=True)
     holdings = _holdings(subscriptions, zones)
     check_holdings(holdings.frame, holdings.places, account_frame, known["account"], book, problems)
     check_tax_rates(holdings.frame, account_frame, [place for _, place in accounts], book, problems)
     handles = _handles(subscriptions, identifiers, holdings.frame, zones)
     check_identifiers(handles.frame, handles.places, _ids(items["subscriptions"]), problems)
-    negotiated = read_overrides(overrides, holdings.frame, zones, known["account"], book, problems)
+    unsure = _unsure_accounts(items["subscriptions"], subscriptions, holdings.frame, book)
+    customers = Customers(known["account"], _ids(items["subscriptions"]), unsure, zones)
+    negotiated = read_overrides(overrides, holdings.frame, customers, book, problems)
     problems.raise_if_any()
     return seal_roster(
         {
@@ -108,6 +110,19 @@ def _gather(folder: Path, problems: Problems) -> dict[str, Items]:
 def _ids(items: Items) -> set[str]:
     """Ids of all entries, also of those with mistakes, so that one mistake does not bring others with it."""
     return {str(data["id"]) for data, _ in items if isinstance(data, dict) and "id" in data}
+
+
+def _unsure_accounts(
+    items: Items, right: Sequence[tuple[SubscriptionEntry, Place]], holdings: pl.DataFrame, book: Book
+) -> set[str]:
+    """Accounts with a mistake in a subscription: which plans they hold is not known."""
+    kept = {(place.source.path, place.steps) for _, place in right} if len(right) < len(items) else None
+    wrong = {
+        str(data.get("account"))
+        for data, place in items
+        if kept is not None and isinstance(data, dict) and (place.source.path, place.steps) not in kept
+    }
+    return wrong | set(holdings.join(book.plans, on="plan_id", how="anti")["account_id"])
 
 
 def _account_frame(accounts: Sequence[tuple[AccountEntry, Place]]) -> pl.DataFrame:

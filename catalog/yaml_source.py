@@ -95,7 +95,7 @@ class _NodeReader:
         self.source.values[steps] = position
         if id(node) in self.seen:
             self.note(node, steps, f"refers to '&{node.anchor}'; write the value out, references are not read")
-            return None
+            return node.value if isinstance(node, ScalarNode) else None
         self.seen.add(id(node))
         if not str(node.tag).startswith("tag:yaml.org,2002:"):
             self.note(node, steps, f"has the tag '{node.tag}'; remove it, tags are not read")

@@ -1,0 +1,501 @@
+"""Reading a price book: what a right one becomes, and every mistake with the spot where it stands."""
+
+# ruff: noqa: E501 - the table holds whole messages
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from catalog.book_source import read_book
+from schemas.book import Book
+from schemas.errors import BadCatalog
+
+BOOK = """\
+currency: CNY
+meters:
+  - {id: minutes, event_type: meeting.ended, aggregation: sum, property: minutes, unit: minute, scale: 3, dimensions: [region]}
+plans:
+  - id: pro
+    name: Pro
+    prices:
+      - id: pro.minutes
+        name: Minutes
+        meter: minutes
+        versions:
+          - valid_from: 2026-01-01
+            model: graduated
+            tiers:
+              - {up_to: 100, unit_price: 0.05}
+              - {unit_price: 0.04}
+taxes:
+  - {country: CN, rate: 6%, valid_from: 2020-01-01}
+agreements:
+  - {id: a1, partner: p1, share: 20%, plans: [pro], valid_from: 2026-01-01}
+"""
+
+MISTAKES: list[tuple[str, str, str, list[str]]] = [
+    (
+        "an unknown key",
+        "unit: minute",
+        "unti: minute",
+        ["3:5: meters.0.unit: is missing; add it", "3:83: meters.0.unti: is no known key here; did you mean 'unit'?"],
+    ),
+    (
+        "an unknown section",
+        "taxes:",
+        "taxs:",
+        [
+            "8:9: plans.0.prices.0.tax_class: tax class 'standard' has no rate under 'taxes:'",
+            "17:1: taxs: is no known section; did you mean 'taxes'?",
+        ],
+    ),
+    (
+        "an unknown meter",
+        "meter: minutes",
+        "meter: minuets",
+        ["10:16: plans.0.prices.0.meter: there is no meter 'minuets'; did you mean 'minutes'?"],
+    ),
+    (
+        "a plan without a price",
+        "taxes:\n",
+        "  - {id: lite, name: Lite}\ntaxes:\n",
+        ["17:5: plans.1: has no price; list at least one under 'prices:'"],
+    ),
+    (
+        "a price without a version",
+        "        versions:\n          - valid_from: 2026-01-01\n            model: graduated\n            tiers:\n              - {up_to: 100, unit_price: 0.05}\n              - {unit_price: 0.04}\n",
+        "",
+        ["8:9: plans.0.prices.0: has no version; list at least one with valid_from under 'versions:'"],
+    ),
+    (
+        "a tier gap",
+        "{unit_price: 0.04}",
+        "{from: 200, unit_price: 0.04}",
+        [
+            "16:24: plans.0.prices.0.versions.0.tiers.1.from: leaves a gap: the tier starts at 200 but the one before ends at 100"
+        ],
+    ),
+    (
+        "overlapping tiers",
+        "{unit_price: 0.04}",
+        "{from: 50, unit_price: 0.04}",
+        ["16:24: plans.0.prices.0.versions.0.tiers.1.from: overlaps: the tier starts at 50 but the one before ends at 100"],
+    ),
+    (
+        "unordered tiers",
+        "{unit_price: 0.04}",
+        "{up_to: 50, unit_price: 0.04}\n              - {unit_price: 0.03}",
+        ["16:25: plans.0.prices.0.versions.0.tiers.1.up_to: 50 is not above 100, where the tier starts; order tiers by up_to"],
+    ),
+    (
+        "a bounded last tier",
+        "{unit_price: 0.04}",
+        "{up_to: 200, unit_price: 0.04}",
+        [
+            "16:25: plans.0.prices.0.versions.0.tiers.1.up_to: bounds the last tier; leave it out (or null), so that every quantity has a price"
+        ],
+    ),
+    (
+        "an unbounded tier before the last",
+        "{up_to: 100, ",
+        "{",
+        ["15:17: plans.0.prices.0.versions.0.tiers.0.up_to: is missing; only the last tier is without an upper bound"],
+    ),
+    (
+        "a tier without a price",
+        "{unit_price: 0.04}",
+        "{up_to: null}",
+        ["16:17: plans.0.prices.0.versions.0.tiers.1: has no price; give it unit_price, flat or both"],
+    ),
+    (
+        "a unit price finer than the meter allows",
+        "unit_price: 0.04",
+        "unit_price: 0.0000000000000001",
+        [
+            "16:30: plans.0.prices.0.versions.0.tiers.1.unit_price: has 16 decimals; the meter counts 3 decimals, so a price at most 15"
+        ],
+    ),
+    (
+        "a tier bound finer than the meter",
+        "up_to: 100",
+        "up_to: 100.0001",
+        ["15:25: plans.0.prices.0.versions.0.tiers.0.up_to: has 4 decimals; the meter counts 3"],
+    ),
+    (
+        "a negative price",
+        "0.04",
+        "-0.04",
+        ["16:30: plans.0.prices.0.versions.0.tiers.1.unit_price: -0.04 is negative; a price is 0 or more"],
+    ),
+    (
+        "a price too large",
+        "0.04",
+        "1000000000000",
+        [
+            "16:30: plans.0.prices.0.versions.0.tiers.1.unit_price: 1000000000000 is too large; a price is below 1000000000000 (10^12)"
+        ],
+    ),
+    (
+        "NaN",
+        "0.04",
+        "NaN",
+        ["16:30: plans.0.prices.0.versions.0.tiers.1.unit_price: 'NaN' is no number; write plain digits, for example 0.05"],
+    ),
+    (
+        "infinity",
+        "0.04",
+        ".inf",
+        ["16:30: plans.0.prices.0.versions.0.tiers.1.unit_price: '.inf' is no number; write plain digits, for example 0.05"],
+    ),
+    (
+        "ten to the thirty",
+        "0.04",
+        "1e30",
+        ["16:30: plans.0.prices.0.versions.0.tiers.1.unit_price: '1e30' is no number; write plain digits, for example 0.05"],
+    ),
+    (
+        "a list for a price",
+        "0.04",
+        "[1]",
+        ["16:30: plans.0.prices.0.versions.0.tiers.1.unit_price: should be a single value, not a list or mapping"],
+    ),
+    (
+        "duplicate ids",
+        "- {id: a1",
+        "- {id: a1, partner: p2, share: 1%, plans: [pro], valid_from: 2026-01-01}\n  - {id: a1",
+        ["21:10: agreements.1.id: there is another agreement 'a1' in 20:5; ids are unique"],
+    ),
+    (
+        "a key twice",
+        "name: Minutes",
+        "name: Minutes\n        name: Minutes",
+        ["10:9: plans.0.prices.0.name: stands here twice; keep one"],
+    ),
+    (
+        "no currency",
+        "currency: CNY\n",
+        "",
+        ["7:9: plans.0.prices.0.currency: is missing; set 'currency:' for the book, the plan or this price"],
+    ),
+    ("an unknown currency", "CNY", "RMB", ["1:11: currency: 'RMB' is no ISO 4217 currency; write it like CNY or EUR"]),
+    (
+        "an unknown zone",
+        "currency: CNY",
+        "zone: Asia/Peking",
+        [
+            "1:7: zone: 'Asia/Peking' is no time zone; write an IANA name like Asia/Shanghai or Europe/Berlin",
+            "8:9: plans.0.prices.0.currency: is missing; set 'currency:' for the book, the plan or this price",
+        ],
+    ),
+    (
+        "an unknown plan in an agreement",
+        "plans: [pro]",
+        "plans: [prp]",
+        ["20:47: agreements.0.plans.0: there is no plan 'prp'; did you mean 'pro'?"],
+    ),
+    (
+        "an unknown price in an agreement",
+        "plans: [pro]",
+        "prices: [pro.minute]",
+        ["20:48: agreements.0.prices.0: there is no price 'pro.minute'; did you mean 'pro.minutes'?"],
+    ),
+    ("an agreement over nothing", "plans: [pro], ", "", ["20:5: agreements.0: covers nothing; list plans or prices"]),
+    (
+        "a share that is no percentage",
+        "20%",
+        "0.2",
+        ["20:34: agreements.0.share: '0.2' is no percentage; write 0% to 100% with at most 4 decimals, for example 20%"],
+    ),
+    (
+        "a share above the whole",
+        "20%",
+        "120%",
+        ["20:34: agreements.0.share: '120%' is no percentage; write 0% to 100% with at most 4 decimals, for example 20%"],
+    ),
+    (
+        "a tax class without a rate",
+        "name: Minutes",
+        "name: Minutes\n        tax_class: reduced",
+        ["10:20: plans.0.prices.0.tax_class: tax class 'reduced' has no rate under 'taxes:'; known are standard"],
+    ),
+    (
+        "an unknown country",
+        "country: CN",
+        "country: UK",
+        ["18:15: taxes.0.country: 'UK' is no ISO 3166 country; write it in two capital letters like CN or DE"],
+    ),
+    (
+        "an unknown dimension",
+        "meter: minutes",
+        "meter: minutes\n        where: {regoin: cn}",
+        ["11:17: plans.0.prices.0.where.regoin: 'regoin' is no dimension of the meter; did you mean 'region'?"],
+    ),
+    (
+        "a filter without values",
+        "meter: minutes",
+        "meter: minutes\n        where: {region: []}",
+        ["11:25: plans.0.prices.0.where.region: names no value; list at least one"],
+    ),
+    (
+        "a number that does not belong to the model",
+        "model: graduated",
+        "model: graduated\n            unit_price: 1",
+        [
+            "14:13: plans.0.prices.0.versions.0.unit_price: does not belong to the model graduated, which takes tiers, flat_at_zero"
+        ],
+    ),
+    (
+        "a missing number",
+        "model: graduated",
+        "model: package",
+        [
+            "12:13: plans.0.prices.0.versions.0.package_size: is missing; the model package needs it",
+            "12:13: plans.0.prices.0.versions.0.price: is missing; the model package needs it",
+            "14:13: plans.0.prices.0.versions.0.tiers: does not belong to the model package, which takes package_size, price, free_units",
+        ],
+    ),
+    (
+        "an unknown model",
+        "model: graduated",
+        "model: gradated",
+        [
+            "13:20: plans.0.prices.0.versions.0.model: 'gradated' is none of per_unit, graduated, volume, package, flat; did you mean 'graduated'?"
+        ],
+    ),
+    (
+        "a version out of order",
+        "          - valid_from: 2026-01-01",
+        "          - {valid_from: 2026-02-01, model: per_unit, unit_price: 1}\n          - valid_from: 2026-01-01",
+        [
+            "13:25: plans.0.prices.0.versions.1.valid_from: 2026-01-01 is not after 2026-02-01 of the version before; order versions by valid_from"
+        ],
+    ),
+    (
+        "a version that ends before it starts",
+        "model: graduated",
+        "valid_to: 2025-01-01\n            model: graduated",
+        ["13:23: plans.0.prices.0.versions.0.valid_to: 2025-01-01 is not after valid_from 2026-01-01"],
+    ),
+    (
+        "a date that does not exist",
+        "valid_from: 2026-01-01\n",
+        "valid_from: 2026-02-30\n",
+        [
+            "12:25: plans.0.prices.0.versions.0.valid_from: '2026-02-30' is no date between 2000 and 2099; write it as 2026-01-31 or 2026-01-31T08:00:00+08:00"
+        ],
+    ),
+    (
+        "both meter and recurring",
+        "meter: minutes",
+        "meter: minutes\n        recurring: month",
+        ["8:9: plans.0.prices.0: needs either 'meter' (usage) or 'recurring' (a fee per month or year)"],
+    ),
+    (
+        "a bad aggregation",
+        "aggregation: sum",
+        "aggregation: summ",
+        ["3:59: meters.0.aggregation: 'summ' is none of sum, count, max; did you mean 'sum'?"],
+    ),
+    (
+        "a meter without a property",
+        "property: minutes, ",
+        "",
+        ["3:5: meters.0.property: is missing; name the property of 'data' whose values sum takes"],
+    ),
+    ("a scale beyond nine", "scale: 3", "scale: 10", ["3:104: meters.0.scale: 10 is more than 9"]),
+    ("a value left empty", "name: Pro", "name:", ["6:5: plans.0.name: is empty; give it a value or leave the key out"]),
+    (
+        "an id with a space",
+        "id: pro\n",
+        "id: pro plan\n",
+        [
+            "5:9: plans.0.id: 'pro plan' is no id; use letters, digits and . _ : @ + - (at most 100, starting with a letter or digit)",
+            "20:47: agreements.0.plans.0: there is no plan 'pro'; known are pro plan",
+        ],
+    ),
+    ("a missing key", "    name: Pro\n", "", ["5:5: plans.0.name: is missing; add it"]),
+    (
+        "a mapping where a list is expected",
+        "taxes:\n  - {country: CN, rate: 6%, valid_from: 2020-01-01}",
+        "taxes: {country: CN}",
+        [
+            "8:9: plans.0.prices.0.tax_class: tax class 'standard' has no rate under 'taxes:'",
+            "17:8: taxes: should be a list (lines that start with '- ')",
+        ],
+    ),
+    (
+        "an alias",
+        "name: Pro\n",
+        "name: &n Pro\n    kind: *n\n",
+        [
+            "6:11: plans.0.kind: 'Pro' is none of version, addon_bound, addon",
+            "6:11: plans.0.kind: refers to '&n'; write the value out, references are not read",
+        ],
+    ),
+    (
+        "a tag",
+        "name: Pro\n",
+        "name: !python/name Pro\n",
+        ["6:11: plans.0.name: has the tag '!python/name'; remove it, tags are not read"],
+    ),
+    (
+        "a file that is no YAML",
+        "    prices:",
+        "   prices:",
+        [
+            "7:4: not valid YAML: expected <block end>, but found '<block mapping start>'; check indentation, quotes and brackets"
+        ],
+    ),
+    (
+        "two documents",
+        "taxes:",
+        "---\ntaxes:",
+        ["17:1: not valid YAML: but found another document; check indentation, quotes and brackets"],
+    ),
+]
+"""What is wrong, the text of BOOK it replaces, the wrong text, and all that is said about it as line:column: message."""
+
+
+def read(folder: Path, **files: str) -> Book:
+    for name, text in files.items():
+        (folder / f"{name}.yaml").write_text(text)
+    return read_book(folder)
+
+
+def problems_of(folder: Path, text: str) -> list[str]:
+    with pytest.raises(BadCatalog) as caught:
+        read(folder, book=text)
+    return [problem.replace(f"{folder}/book.yaml:", "") for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(("right", "wrong", "said"), [case[1:] for case in MISTAKES], ids=[case[0] for case in MISTAKES])
+def test_a_mistake_is_reported_where_it_stands(tmp_path: Path, right: str, wrong: str, said: list[str]) -> None:
+    assert BOOK.count(right) >= 1
+    assert problems_of(tmp_path, BOOK.replace(right, wrong, 1)) == said
+
+
+def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    text = BOOK.replace("scale: 3", "scale: x").replace("0.05", "-1").replace("rate: 6%", "rate: 6").replace("[pro]", "[pre]")
+    assert [problem.split(": ")[:2] for problem in problems_of(tmp_path, text)] == [
+        ["3:104", "meters.0.scale"],
+        ["15:42", "plans.0.prices.0.versions.0.tiers.0.unit_price"],
+        ["18:25", "taxes.0.rate"],
+        ["20:47", "agreements.0.plans.0"],
+    ]
+
+
+def test_two_currencies_in_one_plan_are_refused(tmp_path: Path) -> None:
+    text = BOOK.replace("    name: Pro\n", "    name: Pro\n    currency: USD\n").replace(
+        "        meter: minutes\n", "        meter: minutes\n        currency: EUR\n"
+    )
+    said = "12:19: plans.0.prices.0.currency: EUR, but another price of this plan is in USD; a plan has one currency"
+    assert problems_of(tmp_path, text) == [said]
+
+
+def test_a_quantity_price_and_instant_are_exact(tmp_path: Path) -> None:
+    book = read(tmp_path, book="zone: Asia/Shanghai\n" + BOOK.replace("0.05", "0.050000000000001"))
+    assert book.version == 0
+    assert book.tiers["unit_price"].to_list() == [Decimal("0.050000000000001"), Decimal("0.04")]
+    assert book.tiers["tier_to"].to_list() == [Decimal(100), None]
+    assert book.prices["valid_from"].to_list() == [datetime(2025, 12, 31, 16, tzinfo=UTC)]
+    assert book.prices["price_version"].to_list() == ["2026-01-01"]
+    assert book.agreements.row(0)[:4] == ("a1", "p1", "pro.minutes", Decimal("0.2"))
+
+
+@pytest.mark.parametrize("unit", ["NO", "22:00", "0755", "1e3", "true", "2026-01-01", "~x", "0x1F"])
+def test_a_text_stays_the_text_that_was_written(tmp_path: Path, unit: str) -> None:
+    book = read(tmp_path, book=BOOK.replace("unit: minute,", f"unit: {unit},"))
+    assert book.meters["unit"].to_list() == [unit]
+
+
+def test_a_version_lasts_until_the_next_one_or_its_own_end(tmp_path: Path) -> None:
+    later = "          - {valid_from: 2026-07-01, valid_to: 2027-01-01, model: per_unit, unit_price: 1}\ntaxes:"
+    book = read(tmp_path, book=BOOK.replace("taxes:", later))
+    july, january = datetime(2026, 7, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
+    assert book.prices["valid_to"].to_list() == [july, january]
+
+
+def test_a_version_may_bring_its_own_filter(tmp_path: Path) -> None:
+    later = "          - {valid_from: 2026-07-01, where_not: {region: [us, cn]}, model: per_unit, unit_price: 1}\ntaxes:"
+    text = BOOK.replace("taxes:", later).replace("meter: minutes", "meter: minutes\n        where_not: {region: hk}")
+    book = read(tmp_path, book=text)
+    assert book.filters["values"].to_list() == [["hk"], ["cn", "us"]]
+    assert book.filters["excluded"].to_list() == [True, True]
+
+
+def test_files_and_the_order_in_them_make_no_difference(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    whole = read(tmp_path / "one", book=BOOK)
+    head, taxes = BOOK.split("taxes:")
+    split = read(tmp_path / "two", zz=head, aa="taxes:" + taxes)
+    assert whole.digest == split.digest
+    assert whole.prices.equals(split.prices)
+
+
+def test_a_setting_in_two_files_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadCatalog) as caught:
+        read(tmp_path, a=BOOK, b="currency: EUR\n")
+    assert caught.value.problems == [f"{tmp_path}/b.yaml:1:1: currency: is set in {tmp_path}/a.yaml:1:11 too; keep one"]
+
+
+def test_a_partner_cannot_have_two_shares_of_one_price_at_a_time(tmp_path: Path) -> None:
+    said = problems_of(tmp_path, BOOK + "  - {id: a2, partner: p1, share: 5%, prices: [pro.minutes], valid_from: 2027-01-01}\n")
+    assert said == ["21:5: agreements.1: partner 'p1' has another agreement for price 'pro.minutes' at that time"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "1:1: no plan"),
+        (b"a: \xff\n", "1:4: not UTF-8 text"),
+        (b"a: \x07\n", "1:1: not valid YAML"),
+        (b"a: " + b"[" * 600, "1:1: nested too deeply"),
+        (b"- a\n- b\n", "1:1: should hold sections"),
+    ],
+    ids=["empty", "latin", "control", "deep", "list"],
+)
+def test_a_file_that_is_no_catalog_says_so(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "book.yaml").write_bytes(content)
+    with pytest.raises(BadCatalog, match="mistake") as caught:
+        read_book(tmp_path)
+    assert said in str(caught.value)
+
+
+def test_a_folder_without_files_says_so(tmp_path: Path) -> None:
+    with pytest.raises(BadCatalog, match=r"no \*\.yaml file here"):
+        read_book(tmp_path)
+
+
+def test_every_model_becomes_tiers_that_join_from_zero(tmp_path: Path) -> None:
+    text = BOOK.replace(
+        "taxes:",
+        """\
+      - {id: fee, name: Fee, recurring: year, versions: [{valid_from: 2026-01-01, fee: 300}]}
+      - {id: pack, name: Pack, meter: minutes, versions: [
+          {valid_from: 2026-01-01, model: package, package_size: 50, price: 2.5, free_units: 10}]}
+      - {id: vol, name: Vol, meter: minutes, versions: [
+          {valid_from: 2026-01-01, model: volume, flat_at_zero: true, tiers: [{up_to: 5, flat: 9}, {unit_price: 1}]}]}
+taxes:""",
+    )
+    book = read(tmp_path, book=text)
+    starts = book.tiers.group_by("price_id", maintain_order=True).agg("tier_from", "tier_to")
+    assert starts.rows() == [
+        ("fee", [Decimal(0)], [None]),
+        ("pack", [Decimal(0)], [None]),
+        ("pro.minutes", [Decimal(0), Decimal(100)], [Decimal(100), None]),
+        ("vol", [Decimal(0), Decimal(5)], [Decimal(5), None]),
+    ]
+    models = book.prices.select("price_id", "model", "interval", "free_units", "package_size", "flat_at_zero").rows()
+    assert models == [
+        ("fee", "flat", "year", Decimal(0), None, False),
+        ("pack", "package", None, Decimal(10), Decimal(50), False),
+        ("pro.minutes", "graduated", None, Decimal(0), None, False),
+        ("vol", "volume", None, Decimal(0), None, True),
+    ]
+    assert book.tiers.filter(pl.col("price_id") == "pack")["unit_price"].to_list() == [Decimal("2.5")]
