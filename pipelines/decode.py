@@ -56,7 +56,8 @@ def decode_batches(
     if wrong:
         parts = _cut_again(parts, values, wrong)
         read = _read_parts(parts, properties, max_event_bytes)
-    events = _place(read, parts, origin).with_columns(occurred_at=read_times(pl.col("time")))
+    events = _place(read, parts, origin)
+    events = events.with_columns(read_times(events["time"]).alias("occurred_at"))
     return _judge(events, properties, clock_skew_seconds)
 
 
