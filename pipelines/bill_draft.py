@@ -102,8 +102,13 @@ def read_draft(period: Period, runs_folder: Path) -> BillRun:
         roster_version=told["roster_version"],
         series=told["series"],
         seller=Seller(**told["seller"]),
+        postings=frames["postings"],
+        positions=frames["positions"],
+        lines=frames["lines"],
+        invoices=frames["invoices"],
+        outcomes=frames["outcomes"],
+        totals=frames["totals"],
         changed=False,
-        **frames,
     )
 
 

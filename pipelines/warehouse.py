@@ -18,13 +18,30 @@ from babel.numbers import list_currencies
 
 import ledger.queries as ledger_views
 from ledger.book import Ledger
+from schemas.billing import MONEY
 from schemas.book import BOOK_FRAMES, Book
 from schemas.errors import BrokenPromise
+from schemas.frames import AMOUNT, INSTANT, FrameSchema
 from schemas.money import minor_unit_digits
 from schemas.roster import ROSTER_FRAMES, Roster
 
 MEMORY_LIMIT = "4GB"
 """What one connection may hold; beyond it DuckDB spills to the temporary folder."""
+
+_SQL_TYPES = {
+    "String": "varchar",
+    "Binary": "blob",
+    "Boolean": "boolean",
+    "Date": "date",
+    "Int8": "tinyint",
+    "Int16": "smallint",
+    "Int32": "integer",
+    "Int64": "bigint",
+    str(INSTANT): "timestamp with time zone",
+    str(AMOUNT): "decimal(38, 18)",
+    str(MONEY): "decimal(38, 4)",
+}
+"""Type of a ledger column -> its SQL type."""
 
 
 def open_warehouse(
@@ -42,7 +59,7 @@ def open_warehouse(
     connection.execute("set preserve_insertion_order = false")
     for name, table in tables.items():
         files = table.files(version if name == "postings" else None)
-        _view_files(connection, name, table.schema.empty(), files)
+        _view_files(connection, name, table.schema, files)
     for name, frame in _reference_frames(book, roster).items():
         add_table(connection, name, frame)
     _close_doors(connection, [str(table.path) for table in tables.values()])
@@ -70,31 +87,25 @@ def add_table(
     connection.unregister("incoming_frame")
 
 
-def use_analyst_views(connection: duckdb.DuckDBPyConnection) -> None:
-    """From here on `postings` has quantities in units, and there are `journal` and `margin` (ledger/sql/)."""
-    connection.execute("create schema analyst")
+def add_ledger_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """The views that analysts read beside the tables: `posted_units`, `journal` and `margin` (ledger/sql/)."""
     for name in ledger_views.names():
-        text = ledger_views.text(name)
-        connection.execute(
-            f'create view analyst."{name}" as with postings as (select * from main.postings) select * from (\n{text}\n)'
-        )
-    connection.execute("use analyst")
+        connection.execute(f'create view "{name}" as {ledger_views.text(name)}')
 
 
-def _view_files(connection: duckdb.DuckDBPyConnection, name: str, empty: pl.DataFrame, files: list[str]) -> None:
+def _view_files(connection: duckdb.DuckDBPyConnection, name: str, schema: FrameSchema, files: list[str]) -> None:
     """A view with exactly the columns and types of the table's schema. Without files it is an empty table."""
-    add_table(connection, "schema_of_table", empty)
     if not files:
-        connection.execute(f'alter table schema_of_table rename to "{name}"')
+        add_table(connection, name, schema.empty())
         return
-    columns = connection.execute("describe schema_of_table").fetchall()
-    chosen = ", ".join(f'cast("{column[0]}" as {column[1]}) as "{column[0]}"' for column in columns)
+    chosen = ", ".join(
+        f'cast("{column}" as {_SQL_TYPES[str(dtype)]}) as "{column}"' for column, dtype in schema.columns.items()
+    )
     listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
     connection.execute(
         f'create view "{name}" as select {chosen} '
         f"from read_parquet([{listed}], hive_partitioning = true, hive_types_autocast = false)"
     )
-    connection.execute("drop table schema_of_table")
 
 
 def _reference_frames(book: Book, roster: Roster) -> dict[str, pl.DataFrame]:

@@ -44,17 +44,18 @@ def minutes_world() -> World:
     return world
 
 
-def with_fee(world: World, fee: str = "310", **more: object) -> World:
+def with_fee(world: World, fee: str = "310") -> World:
     """The world with a monthly fee per licence."""
-    row: Row = {
-        "charge": "recurring",
-        "meter_id": None,
-        "model": "flat",
-        "interval": "month",
-        "name_en": "Plan",
-        "name_zh": "套餐",
-    }
-    return world.price("seat", tiers((None, fee)), **(row | more))
+    return world.price(
+        "seat",
+        tiers((None, fee)),
+        charge="recurring",
+        meter_id=None,
+        model="flat",
+        interval="month",
+        name_en="Plan",
+        name_zh="套餐",
+    )
 
 
 def used(event_id: str, minutes: str, subject: str = "acme-1", day: str = "2026-10-15") -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 import pipelines.bill_run
 from ledger.table import LedgerTable, source_id
+from pipelines.bill_draft import BillRun, read_draft
 from pipelines.bill_run import finalize, preview, run
 from schemas.errors import BrokenPromise, PeriodClosed, Refused
 from schemas.ledger import POSTINGS
@@ -252,12 +254,10 @@ def test_totals_show_where_all_revenue_of_the_ledger_is(tmp_path: Path) -> None:
 def test_lines_that_do_not_agree_with_the_ledger_stop_finalising(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     office.rate(used("a", "8"))
     run(office.workspace, OCTOBER)
-    read_draft = pipelines.bill_run.read_draft
 
-    def tampered(*args: Any) -> Any:
+    def tampered(*args: Any) -> BillRun:
         draft = read_draft(*args)
-        lines = draft.lines.with_columns(exact_amount=pl.col("exact_amount") * 2)
-        return pipelines.bill_run.replace(draft, lines=lines)
+        return replace(draft, lines=draft.lines.with_columns(exact_amount=pl.col("exact_amount") * 2))
 
     monkeypatch.setattr(pipelines.bill_run, "read_draft", tampered)
     with pytest.raises(BrokenPromise, match="postings_are_billed_once"):
