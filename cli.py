@@ -65,7 +65,7 @@ app.add_typer(rejects_app, name="rejects")
 app.add_typer(bill_app, name="bill")
 app.add_typer(ledger_app, name="ledger")
 
-messages = Console(stderr=True, highlight=False)
+messages = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class Format(StrEnum):
@@ -111,7 +111,7 @@ def demo(folder: Annotated[Path, typer.Argument(help="Folder of the demo; an ear
     Example: `boss demo demo`
     """
     result = pipelines.demo.run_demo(folder, messages.print)
-    show(result.invoices, Format.TABLE)
+    show(result.invoices.select(INVOICE_COLUMNS), Format.TABLE)
     for line in result.closing_lines:
         typer.echo(line)
 
@@ -248,7 +248,7 @@ def preview_bill(period: PeriodOption, workspace: WorkspaceOption = HERE, format
     with progress("bill run") as status:
         bill_run = pipelines.bill_run.preview(open_workspace(workspace), Period.parse(period), status.update)
     show_bill_run(bill_run, format)
-    messages.print("Nothing was written. `boss bill run` keeps this as the draft.")
+    messages.print(bill_run.message)
 
 
 @bill_app.command("run")
@@ -260,8 +260,7 @@ def run_bill(period: PeriodOption, workspace: WorkspaceOption = HERE, format: Fo
     with progress("bill run") as status:
         bill_run = pipelines.bill_run.run(open_workspace(workspace), Period.parse(period), status.update)
     show_bill_run(bill_run, format)
-    said = "Draft written" if bill_run.changed else "The draft was the same already; nothing changed"
-    messages.print(f"{said}. `boss bill finalize --period {period}` makes it final.")
+    messages.print(bill_run.message)
 
 
 @bill_app.command("finalize")
@@ -272,9 +271,8 @@ def finalize_bill(period: PeriodOption, workspace: WorkspaceOption = HERE, forma
     """
     with progress("bill run") as status:
         final = pipelines.bill_run.finalize(open_workspace(workspace), Period.parse(period), status.update)
-    show(final.invoices, format)
-    said = f"Period {period} is final" if final.changed else f"Period {period} was final before; no amount changed"
-    messages.print(f"{said}. {final.documents} document file(s) written to {final.folder}.")
+    show(final.invoices.select(INVOICE_COLUMNS) if format is Format.TABLE else final.invoices, format)
+    messages.print(final.message)
 
 
 @app.command()
@@ -389,15 +387,19 @@ def sentence(done: RateResult) -> str:
     )
 
 
+INVOICE_COLUMNS = ["invoice_no", "account_id", "currency", "due_date", "lines", "net_amount", "tax_amount", "total_amount"]
+
+
 def show_bill_run(bill_run: pipelines.bill_run.BillRun, format: Format) -> None:
     """Invoices for programs; for people also what became of every account and the totals beside the ledger's."""
-    if format is Format.TABLE:
-        show(bill_run.outcomes, format)
-        typer.echo("\nInvoices")
-    show(bill_run.invoices, format)
-    if format is Format.TABLE:
-        typer.echo("\nThe ledger and where its amounts went (difference must be 0)")
-        show(bill_run.totals, format)
+    if format is not Format.TABLE:
+        return show(bill_run.invoices, format)
+    show(bill_run.outcomes, format)
+    typer.echo("\nInvoices")
+    show(bill_run.invoices.select(INVOICE_COLUMNS), format)
+    typer.echo("\nThe ledger up to the run's positions, and where its amounts went")
+    show(bill_run.totals, format)
+    return None
 
 
 def show(frame: pl.DataFrame, format: Format) -> None:
@@ -407,7 +409,12 @@ def show(frame: pl.DataFrame, format: Format) -> None:
         return
     table = Table(show_edge=False, pad_edge=False)
     for name, dtype in frame.schema.items():
-        table.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
+        table.add_column(name.replace("_", " "), justify="right" if dtype.is_numeric() else "left", overflow="fold")
     for row in pipelines.sql_access.table_rows(frame):
         table.add_row(*row)
-    Console(highlight=False).print(table)
+    # A pipe has no width of its own: nothing is folded there.
+    Console(highlight=False, width=None if sys.stdout.isatty() else 400).print(table, crop=False)
+
+
+if __name__ == "__main__":
+    app()

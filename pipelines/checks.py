@@ -15,7 +15,7 @@ import ledger.queries
 import settlement.queries
 from pipelines.bill_run import final_periods
 from pipelines.billed_rows import view_billed_rows
-from pipelines.warehouse import open_warehouse, run_query
+from pipelines.warehouse import add_ledger_views, open_warehouse, run_query
 from pipelines.workspace import Workspace
 from schemas.frames import AMOUNT, FrameSchema
 from schemas.period import Period
@@ -48,13 +48,12 @@ def run_checks(workspace: Workspace) -> pl.DataFrame:
     book, roster = workspace.load()
     results = []
     with open_warehouse(opened, book, roster) as connection:
+        add_ledger_views(connection)
+        for name, query in LEDGER_COMPARISONS.items():
+            results.append(_compare(connection, name, None, ledger.queries.check_text(query)))
         for period in final_periods(opened):
             view_billed_rows(connection, period)
             results += _compare_period(connection, period)
-    with open_warehouse(opened, book, roster) as connection:
-        connection.execute(f"create view journal as {ledger.queries.text('journal')}")
-        for name, query in LEDGER_COMPARISONS.items():
-            results.append(_compare(connection, name, None, ledger.queries.check_text(query)))
     return pl.concat(results)
 
 

@@ -56,7 +56,7 @@ def run_demo(folder: Path, say: Say, *, events: int = EVENTS) -> DemoResult:
         say(f"Rated by the Faust worker into the ledger ({time.perf_counter() - started:.0f} s so far).")
     pipelines.bill_run.run(workspace, PERIOD)
     final = pipelines.bill_run.finalize(workspace, PERIOD)
-    say(f"Billed {PERIOD}: {final.invoices.height} invoices, {final.documents} files in {os.path.relpath(final.folder)}.")
+    say(f"Billed {PERIOD}. {final.message}")
     settlement = pipelines.settle.settle(workspace, PERIOD)
     say(f"Settled: {settlement.statements.height} partner statement(s).")
     measured = pipelines.measure_revenue.measure_revenue(workspace, PERIOD)
@@ -94,8 +94,8 @@ def _generator() -> ModuleType:
 def _closing_lines(folder: Path, workspace: Workspace) -> list[str]:
     queries = [
         "select account_id, price_id, sum(amount) as amount from postings where role = 'revenue' group by all order by all",
-        "select account, sum(debit) as debit, sum(credit) as credit from journal group by all order by all",
-        "select account_id, sum(revenue - share) as margin from margin group by all order by margin desc",
+        "select debit_account, credit_account, currency, sum(amount) as amount from journal group by all order by all",
+        "select account_id, currency, sum(margin) as margin from margin group by all order by margin desc",
     ]
     documents: Iterable[Path] = sorted(workspace.invoices_folder.rglob("*.pdf"))
     where = os.path.relpath(folder)

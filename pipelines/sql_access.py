@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.warehouse import open_warehouse, use_analyst_views
+from pipelines.warehouse import add_ledger_views, open_warehouse
 from pipelines.workspace import Workspace
 from schemas.errors import BadQuery
 
@@ -30,7 +30,7 @@ def query_workspace(workspace: Workspace, text: str) -> pl.DataFrame:
     """The whole answer of one SELECT over a workspace. Raises BadQuery, and NothingPublished before the first publishing."""
     book, roster = workspace.load()
     with open_warehouse(workspace.ledger(), book, roster) as connection:
-        use_analyst_views(connection)
+        add_ledger_views(connection)
         return query(connection, text)
 
 
@@ -38,7 +38,7 @@ def write_query(workspace: Workspace, text: str, format: str, target: BinaryIO) 
     """Write the answer of one SELECT as json, csv or parquet without ever holding all of it. Raises as `query_workspace`."""
     book, roster = workspace.load()
     with open_warehouse(workspace.ledger(), book, roster) as connection:
-        use_analyst_views(connection)
+        add_ledger_views(connection)
         with closing(query_frames(connection, text)) as frames:
             write_frames(frames, format, target)
 
