@@ -81,7 +81,7 @@ def _carry(keyed: pl.DataFrame) -> pl.DataFrame:
     """`after` and `before` of each row, by (key, event); `after` is Int128, so that nothing wraps before it is judged.
 
     One pass over rows sorted by aggregate instead of a window per aggregate, which costs ten times as much: a running sum
-    less what it was where the aggregate begins, and a running maximum of numbers that each aggregate shifts above the one before.
+    less what it was where the aggregate begins, and a running maximum that each aggregate starts above the one before.
     """
     quantity, begun = pl.col("quantity_quanta").cast(pl.Int128), pl.col("begun").fill_null(0).cast(pl.Int128)
     above = pl.col("number").cast(pl.Int128) * (1 << 64)

@@ -91,11 +91,13 @@ class World:
         self.subscriptions.append(row | {"subscription_id": subscription_id, "account_id": account_id} | more)
         return self
 
-    def filter(self, price_id: str, dimension: str, *values: str, excluded: bool = False) -> World:
+    def filter(
+        self, price_id: str, dimension: str, *values: str, excluded: bool = False, price_version: str = "2026-01-01"
+    ) -> World:
         self.filters.append(
             {
                 "price_id": price_id,
-                "price_version": "2026-01-01",
+                "price_version": price_version,
                 "dimension": dimension,
                 "values": list(values),
                 "excluded": excluded,
