@@ -95,7 +95,7 @@ class _NodeReader:
         self.source.values[steps] = position
         if id(node) in self.seen:
             self.note(node, steps, f"refers to '&{node.anchor}'; write the value out, references are not read")
-            return node.value if isinstance(node, ScalarNode) else None
+            return str(node.value) if isinstance(node, ScalarNode) else None
         self.seen.add(id(node))
         if not str(node.tag).startswith("tag:yaml.org,2002:"):
             self.note(node, steps, f"has the tag '{node.tag}'; remove it, tags are not read")
@@ -105,7 +105,15 @@ class _NodeReader:
             return [self.read(item, (*steps, index)) for index, item in enumerate(node.value)]
         if isinstance(node, ScalarNode) and node.style is None and node.value in ("", "~", "null"):
             return None
-        return node.value
+        return self.whole_text(node, steps)
+
+    def whole_text(self, node: Node, steps: tuple[Step, ...]) -> str:
+        """The scalar's text; two escapes that make one character (as JSON writes them) become that character."""
+        try:
+            return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            self.note(node, steps, "holds half a character; write the character itself and not its escape")
+            return ""
 
     def read_mapping(self, node: MappingNode, steps: tuple[Step, ...]) -> dict[str, object]:
         data: dict[str, object] = {}

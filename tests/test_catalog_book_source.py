@@ -456,9 +456,10 @@ def test_a_partner_cannot_have_two_shares_of_one_price_at_a_time(tmp_path: Path)
         (b"a: \xff\n", "1:4: not UTF-8 text"),
         (b"a: \x07\n", "1:1: not valid YAML"),
         (b"a: " + b"[" * 600, "1:1: nested too deeply"),
+        (b'zone: "\\ud83d"\n', "1:7: zone: holds half a character"),
         (b"- a\n- b\n", "1:1: should hold sections"),
     ],
-    ids=["empty", "latin", "control", "deep", "list"],
+    ids=["empty", "latin", "control", "deep", "half", "list"],
 )
 def test_a_file_that_is_no_catalog_says_so(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "book.yaml").write_bytes(content)
