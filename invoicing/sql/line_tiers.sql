@@ -1,0 +1,53 @@
+-- One row per tier that the aggregate of an invoice line touched with the rows of that line, with the tier's terms.
+-- A discount is posted as '<list version>/<party>-<percent>%'; its tiers are those of the list version.
+-- in:   unbilled (of the line's run), explained_line (one row of LINES), tiers
+-- out:  tier, tier_from, tier_to, unit_price, flat, events (rows that ended in it), amount (of those rows)
+with behind as (
+    select
+        unbilled.tier,
+        cast(count(*) as bigint) as events,
+        cast(sum(unbilled.amount) as decimal(38, 18)) as amount
+    from unbilled
+    inner join explained_line
+        on unbilled.account_id = explained_line.account_id
+        and unbilled.subscription_id = explained_line.subscription_id
+        and unbilled.charge = explained_line.charge
+        and unbilled.price_id = explained_line.price_id
+        and unbilled.price_version = explained_line.price_version
+        and unbilled.usage_period = explained_line.usage_period
+        and unbilled.usage_period_end = explained_line.usage_period_end
+        and unbilled.late = explained_line.late
+    where unbilled.role = 'revenue'
+    group by unbilled.tier
+),
+
+own_terms as (
+    select cast(count(*) as integer) as tiers
+    from tiers
+    inner join explained_line
+        on tiers.price_id = explained_line.price_id
+        and tiers.price_version = explained_line.price_version
+),
+
+terms as (
+    select tiers.tier, tiers.tier_from, tiers.tier_to, tiers.unit_price, tiers.flat
+    from tiers
+    inner join explained_line on tiers.price_id = explained_line.price_id
+    cross join own_terms
+    where tiers.price_version = case
+        when own_terms.tiers > 0 then explained_line.price_version
+        else split_part(explained_line.price_version, '/', 1)
+    end
+)
+
+select
+    behind.tier,
+    terms.tier_from,
+    terms.tier_to,
+    terms.unit_price,
+    terms.flat,
+    behind.events,
+    behind.amount
+from behind
+left join terms on behind.tier = terms.tier
+order by behind.tier
