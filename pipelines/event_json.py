@@ -126,9 +126,9 @@ def _read_one(text: bytes, properties: Sequence[str]) -> Row:
     if not isinstance(value, dict):
         return *no_envelope, *no_data, RejectReason.UNREADABLE, f"This is {_kind(value)}, not a JSON object."
     fields = [value.get(name) for name in ENVELOPE]
-    envelope: Row = tuple(str(field) if _kind(field) == "a text" else None for field in fields)
+    envelope: Row = tuple(field if type(field) is str else None for field in fields)
     for name, field in zip(ENVELOPE, fields, strict=True):
-        if field is not None and _kind(field) != "a text":
+        if field is not None and type(field) is not str:
             return *envelope, *no_data, RejectReason.MISSING_FIELD, f"`{name}` is {_kind(field)}; it must be a text."
     data = value.get("data")
     if data is not None and not isinstance(data, dict):
@@ -144,9 +144,7 @@ def load_exactly(text: bytes | str) -> object:
     """
     try:
         string = text if isinstance(text, str) else text.decode()
-        value = json.loads(
-            string, parse_float=_write_out, parse_int=_whole, parse_constant=_Number, object_pairs_hook=_first_of_equal_keys
-        )
+        value: object = _DECODER.decode(string)
         if "\\u" in string:
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeDecodeError as error:
@@ -193,3 +191,8 @@ def _as_text(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False)
+
+
+_DECODER = json.JSONDecoder(
+    parse_float=_write_out, parse_int=_whole, parse_constant=_Number, object_pairs_hook=_first_of_equal_keys
+)
