@@ -49,23 +49,23 @@ class Stream(_Table):
     """The usage topic and the worker that reads it."""
 
     topic: Name = "usage"
-    partitions: int = Field(4, ge=1, le=1000)
+    partitions: int = Field(default=4, ge=1, le=1000)
     epoch: Name = "1"
     """Names this life of the topic. Give a new one when the topic was deleted, emptied or repartitioned."""
     group: Name = "boss"
-    flush_seconds: float = Field(0.5, gt=0, le=60)
-    flush_events: int = Field(50_000, ge=1, le=1_000_000)
-    session_seconds: float = Field(10.0, ge=1, le=300)
+    flush_seconds: float = Field(default=0.5, gt=0, le=60)
+    flush_events: int = Field(default=50_000, ge=1, le=1_000_000)
+    session_seconds: float = Field(default=10.0, ge=1, le=300)
     host: str = "127.0.0.1"
-    port: int = Field(6066, ge=0, le=65535)
+    port: int = Field(default=6066, ge=0, le=65535)
     """Where /healthz and /metrics listen."""
 
 
 class Limits(_Table):
     """What one event may be."""
 
-    max_event_bytes: int = Field(1 << 20, ge=1024)
-    clock_skew_seconds: int = Field(86_400, ge=0)
+    max_event_bytes: int = Field(default=1 << 20, ge=1024)
+    clock_skew_seconds: int = Field(default=86_400, ge=0)
     """How far ahead of its arrival an event's time may be."""
 
 
