@@ -1,0 +1,1 @@
+"""The price book and the roster: read from files, checked, compared and frozen into versions. Knows no usage."""

@@ -173,7 +173,9 @@ def _one_or_more(value: object) -> object:
 
 def split_words(text: object) -> object:
     """A list from one text with its parts separated by semicolons or spaces; anything else as it is."""
-    return [part for part in re.split(r"[;\s]+", text.strip()) if part] if isinstance(text, str) else text
+    if not isinstance(text, str):
+        return text
+    return text.replace(";", " ").split()
 
 
 Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]

@@ -5,7 +5,9 @@ Both kinds of file hold the same entries, are checked the same way and may stand
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -29,6 +31,7 @@ from catalog.roster_entries import (
 )
 from catalog.sections import read_sections, yaml_files
 from schemas.book import Book
+from schemas.frames import FrameSchema
 from schemas.roster import ACCOUNTS, IDENTIFIERS, PARTNERS, SUBSCRIPTIONS, Roster
 
 CSV_COLUMNS = {
@@ -49,6 +52,11 @@ def read_roster(folder: Path, book: Book) -> Roster:
     Raises:
         BadCatalog: With every mistake as `file:line:column: path: what is wrong and what to do`.
     """
+    with _no_collection():
+        return _read_roster(folder, book)
+
+
+def _read_roster(folder: Path, book: Book) -> Roster:
     problems = Problems()
     items = _gather(folder, problems)
     accounts = check_entries(AccountEntry, items["accounts"], problems)
@@ -147,7 +155,7 @@ def _holdings(subscriptions: Sequence[tuple[SubscriptionEntry, Place]], zones: d
             addon_end = _end(addon.to, zone) if addon.to else end
             rows.append((entry.id, entry.account, addon.plan, addon.licences, addon_start, addon_end))
             places.append(place.at("addons", index))
-    return Placed(pl.DataFrame(rows, schema=dict(SUBSCRIPTIONS.columns), orient="row").with_row_index("row"), places)
+    return Placed(_frame_of(rows, SUBSCRIPTIONS), places)
 
 
 def _handles(
@@ -185,8 +193,26 @@ def _handles(
             take(identifier, identifier.subscription, owners[identifier.subscription], place.at("id"))
         else:
             rows.setdefault((identifier.id, identifier.subscription, None, None), place.at("id"))
-    frame = pl.DataFrame(list(rows), schema=dict(IDENTIFIERS.columns), orient="row")
-    return Placed(frame.with_row_index("row"), list(rows.values()))
+    return Placed(_frame_of(list(rows), IDENTIFIERS), list(rows.values()))
+
+
+def _frame_of(rows: Sequence[tuple[object, ...]], schema: FrameSchema) -> pl.DataFrame:
+    """The rows as a frame with `row`; by columns, which is several times as fast as by rows."""
+    columns = zip(*rows, strict=True) if rows else ((),) * len(schema.columns)
+    data = dict(zip(schema.names(), columns, strict=True))
+    return pl.DataFrame(data, schema=dict(schema.columns)).with_row_index("row")
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Pauses the cycle collector: reading makes many objects that all stay, and it would visit them again and again."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
 
 
 def _end(moment: date | datetime | None, zone: str) -> datetime | None:

@@ -109,7 +109,10 @@ def _write_version(what: str, frames: Frames, store: Path, number: int, digest: 
     try:
         sums = {f"{name}.parquet": _write_file(draft / f"{name}.parquet", frame) for name, frame in frames.items()}
         manifest = {"what": what, "format": FORMAT, "version": number, "digest": digest, "files": sums}
-        (draft / f"{what}.json").write_text(json.dumps(manifest, indent=2) + "\n")
+        with (draft / f"{what}.json").open("w") as file:
+            file.write(json.dumps(manifest, indent=2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         draft.chmod(0o755)
         try:
             os.rename(draft, _folder(store, number))
