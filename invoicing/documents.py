@@ -177,7 +177,7 @@ def _plain_line(line: Row, account: Row) -> dict[str, Any]:
         "name": line[f"name_{language}"],
         "usage_period": line["usage_period"].isoformat(),
         "usage_period_end": line["usage_period_end"].isoformat(),
-        "late": "true" if line["late"] else "false",
+        "late": line["late"],
         "quantity": _plain(line["quantity"]),
         "unit": line["unit"],
         "exact_amount": _plain(line["exact_amount"]),
