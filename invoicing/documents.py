@@ -117,9 +117,9 @@ def write_csv(invoice: Row, lines: Sequence[Row], account: Row) -> bytes:
     writer = csv.DictWriter(out, CSV_COLUMNS, extrasaction="ignore", lineterminator="\r\n")
     writer.writeheader()
     for line in lines:
-        writer.writerow(
-            {**_plain_line(line, account), "invoice_no": invoice["invoice_no"], "account_id": account["account_id"]}
-        )
+        told = _plain_line(line, account)
+        told |= {"late": str(line["late"]).lower(), "invoice_no": invoice["invoice_no"], "account_id": account["account_id"]}
+        writer.writerow(told)
     return out.getvalue().encode("utf-8-sig")
 
 

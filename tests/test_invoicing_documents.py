@@ -152,7 +152,7 @@ def test_the_same_invoice_gives_the_same_pdf(printer: Printer, language: str) ->
 
 def test_many_lines_go_over_several_pages(printer: Printer) -> None:
     contents = laid_out([line(number) for number in range(1, 60)])
-    assert len(printer.print_pages(contents, ppi=20)) == 4
+    assert len(printer.print_pages(contents, ppi=20)) == 3
 
 
 def test_names_are_printed_and_never_run_as_markup(printer: Printer) -> None:

@@ -75,7 +75,7 @@ def lines(*rows: tuple[str, int, str, str]) -> pl.DataFrame:
     )
 
 
-def spread(connection: duckdb.DuckDBPyConnection, *nets: str, rate: str = "0.06") -> tuple[list[Decimal], Decimal]:
+def spread(connection: duckdb.DuckDBPyConnection, *nets: str, rate: str = "0.06") -> tuple[list[int], int]:
     """Tax of each line and of the invoice, in minor units, for lines of these net minor units."""
     frame = LINES.build([{"account_id": "acme", "line": number + 1, "tax_class": "s"} for number in range(len(nets))])
     net_lines = frame.with_columns(
@@ -87,7 +87,7 @@ def spread(connection: duckdb.DuckDBPyConnection, *nets: str, rate: str = "0.06"
     connection.register("invoice_taxes", connection.sql(load_query("invoice_taxes")).pl())
     drafted = connection.sql(load_query("draft_lines")).pl()
     total = connection.sql("select tax_minor from invoice_taxes").fetchall()[0][0]
-    return drafted.sort("line")["tax_amount"].to_list(), total
+    return [int(tax) for tax in drafted.sort("line")["tax_amount"]], int(total)
 
 
 def test_tax_is_spread_by_largest_remainder(connection: duckdb.DuckDBPyConnection) -> None:
