@@ -40,7 +40,7 @@ def embedded_broker(log: Path, port: int = 0) -> Iterator[str]:
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )
     try:
         _wait_until_it_listens(broker, chosen, log)
@@ -64,7 +64,7 @@ def _command(port: int) -> list[str]:
     return [binary, "broker", "--listener-url", url, "--advertised-listener-url", url, "--storage-engine", "memory://tansu/"]
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Have the kernel kill the broker when the thread that started it ends, however it ends."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -14,8 +14,12 @@ import structlog
 
 REPEAT_SECONDS = 10.0
 
-CHATTY = ("aiokafka", "faust", "mode", "asyncio")
+CHATTY = ("aiokafka", "faust", "mode", "asyncio", "pipelines.transport")
 """Loggers of libraries: warnings and worse only, and each line not more than once in REPEAT_SECONDS."""
+
+
+HARMLESS = ("because it is rebalancing", "exception performing seek when flow not active")
+"""Part of every rebalance; after it the worker says itself what it reads."""
 
 
 class NoFlood(logging.Filter):
@@ -30,6 +34,8 @@ class NoFlood(logging.Filter):
         if not record.name.startswith(CHATTY):
             return True
         if record.levelno < logging.WARNING:
+            return False
+        if any(part in record.getMessage() for part in HARMLESS):
             return False
         line = (record.name, str(record.msg))
         now = time.monotonic()

@@ -82,15 +82,18 @@ class Sink:
             self._room.clear()
             await self._room.wait()
 
-    async def drain(self) -> None:
-        """Commit what is collected now, and from here on whatever comes, without delay, until the next assignment."""
+    async def drain(self) -> bool:
+        """Commit what is collected now, and from here on whatever comes, without delay, until the next assignment.
+
+        Returns whether the ledger has all of it; false when the sink has ended.
+        """
         self._draining = True
         while self._collected and not self._ended:
             self._hurry.set()
             self._room.clear()
             await self._room.wait()
         async with self._busy:
-            return
+            return not self._ended
 
     async def run(self) -> None:
         """Commit every so often until cancelled.

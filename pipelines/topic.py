@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 REMIND_SECONDS = 5.0
+KNOCK_SECONDS = 5.0
 
 
 async def ensure_topic(bootstrap: str, topic: str, partitions: int, *, patience_seconds: float = math.inf) -> int:
@@ -48,21 +49,43 @@ async def _reach(bootstrap: str, patience_seconds: float) -> AIOKafkaAdminClient
     now = asyncio.get_running_loop().time
     reminded, deadline = -math.inf, now() + patience_seconds
     while True:
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="boss", request_timeout_ms=10_000)
         try:
-            await admin.start()
+            await _knock(bootstrap)
+            return await _connect(bootstrap)
         except (KafkaError, OSError) as error:
-            await admin.close()
             if now() >= deadline:
                 raise Refused(f"Kafka at {bootstrap} does not answer ({type(error).__name__}). Is it running?") from None
             if now() - reminded >= REMIND_SECONDS:
                 reminded = now()
                 log.warning("Waiting for Kafka at %s: no answer yet (%s).", bootstrap, type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _knock(bootstrap: str) -> None:
+    """Open a connection to any of the servers; aiokafka would log an error line for each that does not answer."""
+    problem: OSError = ConnectionError(f"'{bootstrap}' names no server")
+    for server in bootstrap.split(","):
+        host, _, port = server.strip().rpartition(":")
+        try:
+            _, writer = await asyncio.wait_for(asyncio.open_connection(host.strip("[]"), int(port)), KNOCK_SECONDS)
+        except OSError as error:
+            problem = error
+        except ValueError:
+            raise BadWorkspace(f"'{server}' is no Kafka server. Write BOSS_KAFKA as host:port, several with commas.") from None
         else:
-            if reminded > 0:
-                log.info("Kafka at %s answers.", bootstrap)
-            return admin
+            writer.close()
+            return
+    raise problem
+
+
+async def _connect(bootstrap: str) -> AIOKafkaAdminClient:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="boss", request_timeout_ms=10_000)
+    try:
+        await admin.start()
+    except BaseException:
+        await admin.close()
+        raise
+    return admin
 
 
 async def _create(admin: AIOKafkaAdminClient, topic: str, partitions: int) -> None:

@@ -47,8 +47,8 @@ class Wiring:
     stream: str
     resume: Callable[[Sequence[int]], Awaitable[Mapping[int, int | None]]]
     """Partitions -> the last offset the ledger has of each; anything buffered is dropped. Must be repeatable."""
-    drain: Callable[[], Awaitable[None]]
-    """Commit what is buffered now; returns when it is in the ledger."""
+    drain: Callable[[], Awaitable[bool]]
+    """Commit what is buffered now; true when it is in the ledger, false when the worker has failed."""
     fail: Callable[[BaseException], Awaitable[None]]
     """Stop the worker with this reason."""
 
@@ -229,7 +229,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     async def wait_empty(self) -> None:
         """Before partitions are given away and at shutdown: commit now instead of waiting for the timer."""
-        await self.wiring.drain()
+        if not await self.wiring.drain():
+            self._unacked_messages.clear()  # nobody will acknowledge them any more; the next worker reads them again
         await super().wait_empty()
 
     async def perform_seek(self) -> None:

@@ -159,7 +159,11 @@ class Worker:
     async def _resume(self, partitions: Sequence[int]) -> Mapping[int, int | None]:
         """The ledger's positions of the partitions we were assigned, with the rater's state rebuilt for them."""
         self.health.ready = False
-        positions = await self.sink.assign([(self._name, partition) for partition in sorted(partitions)])
+        try:
+            positions = await self.sink.assign([(self._name, partition) for partition in sorted(partitions)])
+        except Exception as error:
+            await self._fail(error)
+            raise
         found = {partition: position for (_, partition), position in positions.items()}
         log.info("reading", stream=self._name, ledger_has=found)
         self.health.ready = True

@@ -17,7 +17,7 @@ from ledger.table import LedgerTable, source_id
 from pipelines.rater import RateResult, Source
 from pipelines.settings import Stream
 from pipelines.worker import run_stream
-from schemas.errors import BossError
+from schemas.errors import BossError, LedgerUnwritable
 from schemas.frames import FrameSchema
 from schemas.usage import RawBatch
 
@@ -26,11 +26,12 @@ ROOT = Path(__file__).parents[1]
 
 
 class RaterDouble:
-    """Keeps one row per message, by compare-and-swap; on request it dies between the commit and the acknowledgement."""
+    """Keeps one row per message, by compare-and-swap; on request it dies after a commit, or cannot write."""
 
-    def __init__(self, folder: Path, *, die_after_commits: int = 0) -> None:
+    def __init__(self, folder: Path, *, die_after_commits: int = 0, unwritable: bool = False) -> None:
         self.table = LedgerTable(folder, HEARD)
         self.commits_left = die_after_commits
+        self.unwritable = unwritable
         self.positions: dict[Source, int | None] = {}
 
     def assign(self, sources: Sequence[Source]) -> Mapping[Source, int | None]:
@@ -44,6 +45,8 @@ class RaterDouble:
             for offset, value in zip(batch.offsets, batch.values, strict=True)
             if offset > (-1 if (have := self.positions[batch.stream, batch.partition]) is None else have)
         ]
+        if self.unwritable:
+            raise LedgerUnwritable(self.table.path, "no space left on device")
         reached = {(batch.stream, batch.partition): batch.offsets[-1] for batch in batches}
         reached = {source: max(offset, self.positions[source] or 0) for source, offset in reached.items()}
         self.table.append(
@@ -64,7 +67,7 @@ def heard(folder: Path) -> pl.DataFrame:
 
 
 def start_worker(folder: Path, kafka: str, log: Path, **options: object) -> subprocess.Popen[bytes]:
-    """This file as a process. Options are those of `Stream`, and die_after_commits."""
+    """This file as a process. Options are those of `Stream`, die_after_commits and unwritable."""
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     with log.open("ab") as out:
         return subprocess.Popen(
@@ -90,13 +93,16 @@ def main() -> int:
     parser.add_argument("kafka")
     parser.add_argument("--topic", default="usage")
     parser.add_argument("--epoch", default="1")
+    parser.add_argument("--group", default="boss")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--flush-seconds", type=float, default=0.1)
     parser.add_argument("--flush-events", type=int, default=5_000)
     parser.add_argument("--session-seconds", type=float, default=1.0)
     parser.add_argument("--die-after-commits", type=int, default=0)
+    parser.add_argument("--unwritable", type=bool, default=False)
     given = vars(parser.parse_args())
-    rater = RaterDouble(given.pop("folder"), die_after_commits=given.pop("die_after_commits"))
+    options = {name: given.pop(name) for name in ("die_after_commits", "unwritable")}
+    rater = RaterDouble(given.pop("folder"), **options)
     try:
         run_stream(rater, given.pop("kafka"), Stream(**given))
     except BossError as error:

@@ -1,0 +1,43 @@
+"""Brokers for the tests that need one: the embedded one, or a real Apache Kafka for those marked `kafka`."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.broker import embedded_broker
+from tests.kafka import KafkaNode, missing
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Bootstrap address of an embedded broker."""
+    with embedded_broker(tmp_path_factory.mktemp("broker") / "broker.log") as bootstrap:
+        yield bootstrap
+
+
+@pytest.fixture
+def topic() -> str:
+    """A topic nobody has used; good as a group too."""
+    return f"usage-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def worker_log(tmp_path: Path) -> Path:
+    return tmp_path / "worker.log"
+
+
+@pytest.fixture(scope="session")
+def kafka_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaNode]:
+    """A running Apache Kafka."""
+    lack = missing()
+    assert lack is None, lack
+    node = KafkaNode(tmp_path_factory.mktemp("kafka"))
+    try:
+        node.start()
+        yield node
+    finally:
+        node.stop()

@@ -1,0 +1,176 @@
+"""A real Apache Kafka for tests: fetched from Maven Central once, one KRaft node on loopback, stopped afterwards.
+
+python tests/kafka.py --available    says whether the tests marked `kafka` can run here, and if not why
+python tests/kafka.py --fetch        fetches it now
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from base64 import urlsafe_b64encode
+from contextlib import suppress
+from pathlib import Path
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from pipelines.broker import die_with_parent, free_port
+
+VERSION = "4.1.0"
+CACHE = Path(__file__).parents[1] / ".kafka"
+JARS = CACHE / f"libs-{VERSION}"
+START_SECONDS = 60.0
+
+POM = f"""\
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>boss.tests</groupId>
+  <artifactId>kafka</artifactId>
+  <version>1</version>
+  <dependencies>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{VERSION}</version></dependency>
+    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.24.3</version></dependency>
+  </dependencies>
+</project>
+"""
+
+SETTINGS = """\
+process.roles=broker,controller
+node.id=1
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+controller.quorum.voters=1@127.0.0.1:{controller}
+log.dirs={folder}/data
+auto.create.topics.enable=false
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+log.retention.check.interval.ms=1000
+log.initial.task.delay.ms=1000
+"""
+
+
+def missing() -> str | None:
+    """What this machine lacks for a real Kafka, None when it lacks nothing."""
+    if not JARS.is_dir() and shutil.which("mvn") is None:
+        return "Maven is missing (it fetches Kafka)"
+    if shutil.which("java") is None:
+        return "Java is missing (17 or newer is needed)"
+    said = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
+    version = re.search(r'version "(\d+)', said)
+    if version is None or int(version[1]) < 17:
+        return f"Java 17 or newer is needed, found {said.splitlines()[0] if said else 'none'}"
+    return None
+
+
+def fetch() -> Path:
+    """Folder of Kafka's jars; Maven brings them when they are not there, with the user's own settings."""
+    if not JARS.is_dir():
+        CACHE.mkdir(exist_ok=True)
+        (CACHE / "pom.xml").write_text(POM)
+        part = CACHE / f"part-{uuid.uuid4().hex}"
+        goal = ["dependency:copy-dependencies", f"-DoutputDirectory={part}", "-DincludeScope=runtime"]
+        subprocess.run(["mvn", "-q", "-B", *goal], cwd=CACHE, stdin=subprocess.DEVNULL, check=True)
+        part.rename(JARS)
+    return JARS
+
+
+class KafkaNode:
+    """One Kafka in `folder`; its topics are on disk and survive a restart."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.bootstrap = f"127.0.0.1:{self.port}"
+        self._jars = fetch()
+        self._config = folder / "server.properties"
+        self._config.write_text(SETTINGS.format(port=self.port, controller=free_port(), folder=folder))
+        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        self._java("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(self._config)).wait()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start and wait until it answers."""
+        self._process = self._java("kafka.Kafka", str(self._config))
+        deadline = time.monotonic() + START_SECONDS
+        while not asyncio.run(_answers(self.bootstrap)):
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                self.stop(signal.SIGKILL)
+                raise RuntimeError(f"Kafka did not start; {self.folder / 'kafka.log'} says why")
+            time.sleep(0.3)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        if self._process is not None:
+            self._process.send_signal(how)
+            try:
+                self._process.wait(20)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+    def _java(self, main: str, *arguments: str) -> subprocess.Popen[bytes]:
+        command = ["java", "-Xmx400m", "-XX:+UseSerialGC", "-cp", f"{self._jars}/*", main, *arguments]
+        with (self.folder / "kafka.log").open("ab") as log:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "LC_ALL": "C"},
+                preexec_fn=die_with_parent if sys.platform == "linux" else None,
+            )
+
+
+async def _answers(bootstrap: str) -> bool:
+    host, _, port = bootstrap.partition(":")
+    with suppress(OSError), socket.create_connection((host, int(port)), 1):
+        return await _lists_topics(bootstrap)
+    return False
+
+
+async def _lists_topics(bootstrap: str) -> bool:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=2_000)
+    try:
+        await admin.start()
+        await admin.list_topics()
+    except (KafkaError, OSError, TimeoutError):
+        return False
+    finally:
+        await admin.close()
+    return True
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--available", action="store_true")
+    parser.add_argument("--fetch", action="store_true")
+    given = parser.parse_args()
+    lack = missing()
+    if lack is not None:
+        print(f"The tests against a real Apache Kafka did not run: {lack}.")
+        return 1
+    if given.fetch:
+        print(fetch())
+    else:
+        print("The tests against a real Apache Kafka are apart; run them with: .venv/bin/pytest -m kafka")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
