@@ -26,6 +26,7 @@ import pipelines.bill_run
 import pipelines.checks
 import pipelines.demo
 import pipelines.dev
+import pipelines.explain
 import pipelines.measure_revenue
 import pipelines.rate_file
 import pipelines.rejected
@@ -305,18 +306,19 @@ def metrics(period: PeriodOption, workspace: WorkspaceOption = HERE, format: For
 @app.command()
 def explain(
     invoice: Annotated[str, typer.Argument(help="Invoice number.")],
-    line: Annotated[int, typer.Argument(help="Line of the invoice.")],
+    line: Annotated[int | None, typer.Argument(help="Line of the invoice; without it the lines are listed.")] = None,
     workspace: WorkspaceOption = HERE,
-    limit: Annotated[int, typer.Option(help="Events shown.")] = 20,
+    limit: Annotated[int, typer.Option(help="Rows of the ledger shown.")] = 20,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Explain an invoice line: price version, tiers, and each event with its aggregate before and after.
 
     Example: `boss explain INV-2026-000001 1`
     """
-    from pipelines.explain import explain as explain_line
-
-    explanation = explain_line(open_workspace(workspace), invoice, line, limit=limit)
+    opened = open_workspace(workspace)
+    if line is None:
+        return show(pipelines.explain.explained_lines(opened.ledger(), invoice), format)
+    explanation = pipelines.explain.explain(opened, invoice, line, limit=limit)
     if format is not Format.TABLE:
         return show(explanation.postings, format)
     for title, frame in explanation.sections():
