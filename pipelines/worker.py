@@ -33,6 +33,9 @@ log = structlog.stdlib.get_logger("boss.worker")
 STOP_SECONDS = 20.0
 """How long leaving the group and closing connections may take; the ledger is complete before that."""
 
+METADATA_SECONDS = 15
+"""How soon new partitions, or a topic that was created again, are noticed."""
+
 MESSAGES_PER_POLL = 5_000
 """Bounds memory: the embedded broker ignores limits in bytes."""
 
@@ -120,6 +123,7 @@ class Worker:
             broker_heartbeat_interval=max(0.3, stream.session_seconds / 4),
             broker_rebalance_timeout=max(10.0, 2 * stream.session_seconds),
             broker_commit_interval=1.0,
+            consumer_metadata_max_age_ms=METADATA_SECONDS * 1000,
             worker_redirect_stdouts=False,
             web_enabled=stream.port > 0,
             web_bind=stream.host,
@@ -146,6 +150,7 @@ class Worker:
                 await self.sink.put(event.value.batch, _acknowledge(deliveries, event))
 
         app.agent(topic, name="collect")(collect)
+        app.on_partitions_assigned.connect(self._assigned)
         return app
 
     async def _start_and_watch(self) -> None:
@@ -168,6 +173,11 @@ class Worker:
         log.info("reading", stream=self._name, ledger_has=found)
         self.health.ready = True
         return found
+
+    async def _assigned(self, app: Any, assigned: set[Any], **options: Any) -> None:
+        if not assigned:
+            self.health.ready = False
+            log.warning("nothing to read", stream=self._name, why="more workers than partitions, or the topic is gone")
 
     async def _fail(self, reason: BaseException) -> None:
         """Stop with this reason; the first one counts."""
