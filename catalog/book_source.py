@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -60,7 +59,8 @@ class _BookReader:
     rows: dict[str, list[Row]] = field(default_factory=lambda: {name: [] for name in BOOK_FRAMES})
     meters: dict[str, MeterEntry | None] = field(default_factory=dict)
     plans: dict[str, list[str]] = field(default_factory=dict)
-    prices: dict[str, Place] = field(default_factory=dict)
+    prices: set[str] = field(default_factory=set)
+    ids: dict[tuple[str, str], Place] = field(default_factory=dict)
     tax_classes: list[tuple[str, Place]] = field(default_factory=list)
 
     def read(self) -> dict[str, list[Row]]:
@@ -82,8 +82,8 @@ class _BookReader:
 
     def read_meter(self, data: object, place: Place) -> None:
         meter = check_entry(MeterEntry, data, place, self.problems)
-        if self.is_new("meter", data, self.meters, place):
-            self.meters[_id_of(data)] = meter
+        self.note_id("meter", data, place)
+        self.meters.setdefault(_id_of(data), meter)
         if meter is None:
             return
         check_meter(meter, place, self.problems)
@@ -101,7 +101,7 @@ class _BookReader:
 
     def read_plan(self, data: object, place: Place) -> None:
         plan = check_entry(PlanEntry, data, place, self.problems, nested="prices")
-        self.is_new("plan", data, self.plans, place)
+        self.note_id("plan", data, place)
         price_ids = self.plans.setdefault(_id_of(data), [])
         prices = list(list_of(_under(data, "prices"), place.at("prices"), self.problems))
         if not prices and isinstance(data, dict):
@@ -116,8 +116,8 @@ class _BookReader:
 
     def read_price(self, data: object, place: Place, plan: PlanEntry | None, currencies: set[str]) -> None:
         price = check_entry(PriceEntry, data, place, self.problems, nested="versions")
-        if self.is_new("price", data, self.prices, place):
-            self.prices[_id_of(data)] = place
+        self.note_id("price", data, place)
+        self.prices.add(_id_of(data))
         versions = list(list_of(_under(data, "versions"), place.at("versions"), self.problems))
         if not versions and isinstance(data, dict):
             self.problems.add(place, "has no version; list at least one with valid_from under 'versions:'")
@@ -196,24 +196,22 @@ class _BookReader:
         check_tax_classes(self.tax_classes, known, self.problems)
 
     def read_agreements(self) -> None:
-        seen: dict[str, Place] = {}
         covered: Covered = {}
         for data, place in self.sections.entries["agreements"]:
             agreement = check_entry(AgreementEntry, data, place, self.problems)
-            if self.is_new("agreement", data, seen, place):
-                seen[_id_of(data)] = place
+            self.note_id("agreement", data, place)
             if agreement is None:
                 continue
             self.read_agreement(agreement, place, covered)
 
     def read_agreement(self, agreement: AgreementEntry, place: Place, covered: Covered) -> None:
         check_mentions("plan", agreement.plans, self.plans, place.at("plans"), self.problems)
-        check_mentions("price", agreement.prices, self.prices, place.at("prices"), self.problems)
+        check_mentions("price", agreement.prices, sorted(self.prices), place.at("prices"), self.problems)
         if not agreement.plans and not agreement.prices:
             self.problems.add(place, "covers nothing; list plans or prices")
         ((start, end),) = check_spans([(agreement.valid_from, agreement.valid_to, place)], self.zone, self.problems)
         wanted = set(agreement.prices).union(*(self.plans.get(plan, []) for plan in agreement.plans))
-        for price_id in sorted(wanted & self.prices.keys()):
+        for price_id in sorted(wanted & self.prices):
             others = covered.setdefault((agreement.partner, price_id), [])
             if any((end is None or s < end) and (e is None or start < e) for s, e in others):
                 text = f"partner '{agreement.partner}' has another agreement for price '{price_id}' at that time"
@@ -222,15 +220,12 @@ class _BookReader:
             row: Row = {"agreement_id": agreement.id, "partner_id": agreement.partner, "price_id": price_id}
             self.rows["agreements"].append(row | {"share": agreement.share, "valid_from": start, "valid_to": end})
 
-    def is_new(self, what: str, data: object, seen: Mapping[str, object], place: Place) -> bool:
-        """Whether the id is used for the first time; notes the mistake when it is not."""
+    def note_id(self, what: str, data: object, place: Place) -> None:
+        """Remembers where an id was given; notes the mistake when it is given again."""
         name = _id_of(data)
-        if name and name in seen:
-            where = seen[name]
-            hint = f" in {where}" if isinstance(where, Place) else ""
-            self.problems.add(place.at("id"), f"there is another {what} '{name}'{hint}; ids are unique")
-            return False
-        return True
+        first = self.ids.setdefault((what, name), place)
+        if name and first is not place:
+            self.problems.add(place.at("id"), f"there is another {what} '{name}' in {first}; ids are unique")
 
 
 def _under(data: object, key: str) -> object:

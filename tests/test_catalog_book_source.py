@@ -500,3 +500,15 @@ taxes:""",
         ("vol", "volume", None, Decimal(0), None, True),
     ]
     assert book.tiers.filter(pl.col("price_id") == "pack")["unit_price"].to_list() == [Decimal("2.5")]
+
+
+def test_ids_of_meters_plans_and_prices_are_unique_over_all_files(tmp_path: Path) -> None:
+    head, _ = BOOK.split("taxes:")
+    with pytest.raises(BadCatalog) as caught:
+        read(tmp_path, a=BOOK, b=head.removeprefix("currency: CNY\n"))
+    first, second = f"{tmp_path}/a.yaml", f"{tmp_path}/b.yaml"
+    assert caught.value.problems == [
+        f"{second}:2:10: meters.0.id: there is another meter 'minutes' in {first}:3:5; ids are unique",
+        f"{second}:4:9: plans.0.id: there is another plan 'pro' in {first}:5:5; ids are unique",
+        f"{second}:7:13: plans.0.prices.0.id: there is another price 'pro.minutes' in {first}:8:9; ids are unique",
+    ]

@@ -453,3 +453,14 @@ def test_many_mistakes_in_a_large_csv_file_are_all_found(tmp_path: Path, book: B
     found = problems_of(tmp_path, book, as_csv(subscriptions=header + "".join(rows), overrides="price\n", identifiers="id\n"))
     assert len(found) == 20
     assert found[1].startswith("subscriptions.csv:102:11: plan: there is no plan 'prp'")
+
+
+def test_a_csv_file_as_a_spreadsheet_saves_it_is_read(tmp_path: Path, book: Book) -> None:
+    plain, saved = tmp_path / "plain", tmp_path / "saved"
+    plain.mkdir()
+    saved.mkdir()
+    for name, text in as_csv().items():
+        (saved / name).write_bytes(
+            b"\xef\xbb\xbf" + text.replace("\nShanghai", "\0").replace("\n", "\r\n").replace("\0", "\nShanghai").encode()
+        )
+    assert read_roster(saved, book).digest == read(plain, book, as_csv()).digest
