@@ -39,7 +39,7 @@ def wrong(sentence: str, **facts: object) -> PydanticCustomError:
 @lru_cache(maxsize=100_000)
 def read_decimal(text: str) -> Decimal:
     """Plain digits to an exact Decimal. Not NaN, Infinity, exponents, thousands separators or signs other than minus."""
-    if not re.fullmatch(r"-?\d{1,30}(\.\d{1,30})?", text, re.ASCII):
+    if not re.fullmatch(r"-?\d{1,60}(\.\d{1,60})?", text, re.ASCII):
         raise wrong("'{text}' is no number; write plain digits, for example 0.05", text=text)
     return Decimal(text)
 

@@ -389,6 +389,25 @@ def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file(tmp_path: Pa
     ]
 
 
+@pytest.mark.parametrize(
+    ("price", "said"),
+    [
+        ("99999999999999999999999999999999999", "is too large; a price is below 1000000000000 (10^12)"),
+        ("0.0000000000000000001", "has more than 18 decimals"),
+        ("1,5", "is no number"),
+        ("+1", "is no number"),
+        ("1_000", "is no number"),
+        ("0x10", "is no number"),
+        ("１", "is no number"),
+    ],
+)
+def test_a_price_is_plain_digits_that_fit(tmp_path: Path, price: str, said: str) -> None:
+    problem, *others = problems_of(tmp_path, BOOK.replace("0.04", f'"{price}"'))
+    assert problem.startswith("16:30: plans.0.prices.0.versions.0.tiers.1.unit_price: ")
+    assert said in problem
+    assert others == []
+
+
 def test_two_currencies_in_one_plan_are_refused(tmp_path: Path) -> None:
     text = BOOK.replace("    name: Pro\n", "    name: Pro\n    currency: USD\n").replace(
         "        meter: minutes\n", "        meter: minutes\n        currency: EUR\n"
