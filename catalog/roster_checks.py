@@ -57,6 +57,7 @@ def check_holdings(
     holdings: pl.DataFrame,
     places: Sequence[Place],
     accounts: pl.DataFrame,
+    *,
     known_accounts: set[str],
     book: Book,
     problems: Problems,

@@ -71,7 +71,9 @@ def _read_roster(folder: Path, book: Book) -> Roster:
     zones = {account.id: account.zone for account, _ in accounts}
     account_frame = _account_frame(accounts).unique("account_id", keep="first", maintain_order=True)
     holdings = _holdings(subscriptions, zones)
-    check_holdings(holdings.frame, holdings.places, account_frame, known["account"], book, problems)
+    check_holdings(
+        holdings.frame, holdings.places, account_frame, known_accounts=known["account"], book=book, problems=problems
+    )
     check_tax_rates(holdings.frame, account_frame, [place for _, place in accounts], book, problems)
     handles = _handles(subscriptions, identifiers, holdings.frame, zones)
     check_identifiers(handles.frame, handles.places, _ids(items["subscriptions"]), problems)
