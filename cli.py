@@ -83,6 +83,9 @@ FileArgument = Annotated[Path, typer.Argument(help="NDJSON, JSON array, CSV or P
 
 HERE = Path()
 
+UPRIGHT_COLUMNS = 9
+"""A single row with more columns than these is printed upright, a line each."""
+
 
 def open_workspace(path: Path) -> Workspace:
     return pipelines.dev.workspace_of(path)
@@ -409,11 +412,18 @@ def show(frame: pl.DataFrame, format: Format) -> None:
     if format is not Format.TABLE:
         pipelines.sql_access.write_frame(frame, format.value, sys.stdout.buffer)
         return
+    rows = pipelines.sql_access.table_rows(frame)
     table = Table(show_edge=False, pad_edge=False)
-    for name, dtype in frame.schema.items():
-        table.add_column(name.replace("_", " "), justify="right" if dtype.is_numeric() else "left", overflow="fold")
-    for row in pipelines.sql_access.table_rows(frame):
-        table.add_row(*row)
+    if len(rows) == 1 and frame.width > UPRIGHT_COLUMNS:
+        table.show_header = False
+        for name, cell in zip(frame.columns, rows[0], strict=True):
+            if cell:
+                table.add_row(name.replace("_", " "), cell)
+    else:
+        for name, dtype in frame.schema.items():
+            table.add_column(name.replace("_", " "), justify="right" if dtype.is_numeric() else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*row)
     # A pipe has no width of its own: nothing is folded there.
     Console(highlight=False, width=None if sys.stdout.isatty() else 400).print(table, crop=False)
 

@@ -124,7 +124,8 @@ def _place(read: pl.DataFrame, parts: Parts, origin: pl.DataFrame) -> pl.DataFra
         came_from, index = origin, pl.zeros(origin.height, pl.Int32, eager=True).alias("event_index")
     else:
         came_from, index = origin[parts.message], pl.Series("event_index", parts.index, dtype=pl.Int32)
-    return pl.concat([came_from, read, pl.DataFrame([index, text])], how="horizontal")
+    # Polars 2.1 panics in pl.format when the first chunk of a column is empty; one chunk each keeps later stages safe.
+    return pl.concat([came_from, read, pl.DataFrame([index, text])], how="horizontal").rechunk()
 
 
 def _judge(events: pl.DataFrame, properties: Sequence[str], clock_skew_seconds: int) -> Decoded:
@@ -138,7 +139,7 @@ def _judge(events: pl.DataFrame, properties: Sequence[str], clock_skew_seconds: 
     columns = [*EVENTS.names(), *(PROPERTY + name for name in properties)]
     if good.all():
         return Decoded(judged.select(columns), REJECTS.empty())
-    refused = events.filter(~good).with_columns(reason=reason, detail=detail)
+    refused = events.filter(~good).rechunk().with_columns(reason=reason, detail=detail)
     none = pl.lit(None, pl.Int32)
     refused = refused.with_columns(event_source="source", event_id="id", book_version=none, roster_version=none)
     return Decoded(judged.filter(good).select(columns), REJECTS.select(refused))

@@ -25,6 +25,7 @@ from pipelines.dev import dev_broker, worker_process
 from pipelines.send import send_events, wait_for_ledger
 from pipelines.workspace import Workspace
 from schemas.errors import BadWorkspace, BrokenPromise, Refused
+from schemas.money import round_money
 from schemas.period import Period
 
 GENERATOR = Path(__file__).parents[1] / "examples" / "video_conference_events.py"
@@ -61,7 +62,8 @@ def run_demo(folder: Path, say: Say, *, events: int = EVENTS) -> DemoResult:
     say(f"Settled: {settlement.statements.height} partner statement(s).")
     measured = pipelines.measure_revenue.measure_revenue(workspace, PERIOD)
     for row in measured.summary.iter_rows(named=True):
-        say(f"MRR {row['mrr_end']} {row['currency']}, ARPA {row['arpa']}, usage revenue {row['usage_revenue']}.")
+        mrr, arpa, usage = (round_money(row[name], row["currency"]) for name in ("mrr_end", "arpa", "usage_revenue"))
+        say(f"MRR {mrr:,} {row['currency']}, ARPA {arpa:,}, usage revenue {usage:,}.")
     results = run_checks(workspace)
     if not results["agrees"].all():
         raise BrokenPromise(f"The demo's numbers do not agree:\n{results.filter(~pl.col('agrees'))}")

@@ -23,6 +23,10 @@ LONG_AGO = date(2026, 1, 1)
 OCTOBER = Period(2026, 10)
 
 
+LINE_KEY = ["account_id", "subscription_id", "partner_id", "price_id", "price_version", "usage_period", "late"]
+"""What lines are made by; the rows here are all of one line per role."""
+
+
 class Books:
     """The tables the metrics read, on a connection of their own."""
 
@@ -39,7 +43,8 @@ class Books:
         """Rows of the run: role, charge, currency, amount."""
         names = ["role", "charge", "currency", "amount"]
         frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
-        self.put("billed", frame.with_columns(pl.col("amount").cast(pl.Decimal(38, 18))))
+        line = {name: pl.lit(None, pl.String) for name in LINE_KEY}
+        self.put("billed", frame.with_columns(pl.col("amount").cast(pl.Decimal(38, 18)), **line))
 
     def ask(self, query: str, **params: object) -> pl.DataFrame:
         relation = self.connection.sql(read_query(query), params=params or None)
@@ -186,7 +191,7 @@ def test_the_summary_check_finds_usage_revenue_that_the_invoices_do_not_have(boo
     books.bill([("revenue", "usage", "CNY", "5")])
     books.measure({})
     other = pl.DataFrame(
-        {"currency": ["CNY"], "usage_revenue": [Decimal(4)]}, schema_overrides={"usage_revenue": pl.Decimal(38, 18)}
+        {"currency": ["CNY"], "usage_revenue": [Decimal(4)]}, schema_overrides={"usage_revenue": pl.Decimal(38, 4)}
     )
     books.put("billed_lines", other)
     assert books.ask("check_summary").select("rule", "left_amount", "right_amount").rows() == [

@@ -15,6 +15,7 @@ from schemas.book import BOOK_FRAMES, Book
 from schemas.errors import BrokenPromise
 from schemas.ledger import POSTINGS
 from schemas.metrics import FEES
+from schemas.money import round_money
 from schemas.period import Period
 from schemas.roster import ROSTER_FRAMES, Roster
 
@@ -65,7 +66,7 @@ def finalise(ledger: Ledger, period: Period, through: int, billed: str) -> None:
     """What a finalised run leaves in the ledger, as far as metrics look at it: one line for usage and one for fees."""
     runs: list[dict[str, object]] = [{"period": str(period), "stream": USAGE, "stream_partition": 0, "through_offset": through}]
     lines: list[dict[str, object]] = [
-        {"period": str(period), "charge": charge, "currency": "CNY", "exact_amount": Decimal(amount)}
+        {"period": str(period), "charge": charge, "currency": "CNY", "net_amount": round_money(Decimal(amount), "CNY")}
         for charge, amount in [("usage", billed), ("recurring", "300")]
     ]
     source = f"run:{period}/0"

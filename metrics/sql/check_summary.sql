@@ -22,8 +22,8 @@ with movements_add_up as (
 ), ledger_agrees as (
     select
         b.currency, 'usage revenue = invoice lines' as rule,
-        cast(round(coalesce(r.usage_revenue, cast(0 as decimal(38, 18))), 4) as decimal(38, 4)) as left_amount,
-        cast(round(b.usage_revenue, 4) as decimal(38, 4)) as right_amount
+        coalesce(r.usage_revenue, cast(0 as decimal(38, 4))) as left_amount,
+        b.usage_revenue as right_amount
     from billed_lines as b
     left join revenue as r on r.currency = b.currency
 ), rules as (

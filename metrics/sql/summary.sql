@@ -53,8 +53,8 @@ with accounts as (
         coalesce(m.mrr_reactivation, cast(0 as decimal(38, 4))) as mrr_reactivation,
         coalesce(a.mrr_end, cast(0 as decimal(38, 4))) as mrr_end,
         coalesce(a.paying_accounts, cast(0 as bigint)) as paying_accounts,
-        coalesce(r.usage_revenue, cast(0 as decimal(38, 18))) as usage_revenue,
-        coalesce(r.share_cost, cast(0 as decimal(38, 18))) as share_cost
+        coalesce(r.usage_revenue, cast(0 as decimal(38, 4))) as usage_revenue,
+        coalesce(r.share_cost, cast(0 as decimal(38, 4))) as share_cost
     from shown as s
     join currencies as c on c.currency = s.currency
     left join accounts as a on a.currency = s.currency
@@ -82,17 +82,7 @@ select
             ) * minor_unit as decimal(38, 4)
         )
     end as arpa,
-    case digits
-        when 0 then cast(round(usage_revenue, 0) as decimal(38, 4))
-        when 2 then cast(round(usage_revenue, 2) as decimal(38, 4))
-        when 3 then cast(round(usage_revenue, 3) as decimal(38, 4))
-        when 4 then cast(round(usage_revenue, 4) as decimal(38, 4))
-    end as usage_revenue,
-    case digits
-        when 0 then cast(round(share_cost, 0) as decimal(38, 4))
-        when 2 then cast(round(share_cost, 2) as decimal(38, 4))
-        when 3 then cast(round(share_cost, 3) as decimal(38, 4))
-        when 4 then cast(round(share_cost, 4) as decimal(38, 4))
-    end as share_cost
+    usage_revenue,
+    share_cost
 from joined
 order by currency
