@@ -28,8 +28,8 @@ MAX_MESSAGE_BYTES = 1_000_000
 PATIENCE_SECONDS = 30.0
 """How long to wait for a broker that does not answer."""
 
-Message = tuple[bytes | None, bytes]
-"""Key and value. Without a key the messages go round the partitions."""
+Message = tuple[bytes | None, bytes | None]
+"""Key and value. Without a key the messages go round the partitions; without a value it is a tombstone, which is no event."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class _Sending:
     async def send_all(self, messages: Iterable[Message]) -> None:
         self._open = [self._producer.create_batch() for _ in self._open]
         for number, (key, value) in enumerate(messages):
-            size = len(value) + len(key or b"")
+            size = len(value or b"") + len(key or b"")
             if size > MAX_MESSAGE_BYTES:
                 self.refused.append(Refused(number, f"it has {size:,} bytes, and a message may have {MAX_MESSAGE_BYTES:,}"))
                 continue
