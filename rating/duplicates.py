@@ -53,7 +53,9 @@ def drop_duplicates(events: pl.DataFrame, charged: pl.DataFrame, terms: Terms, s
 
 
 def _contents(events: pl.DataFrame, charged: pl.DataFrame, terms: Terms) -> pl.DataFrame:
-    """`event`, its id and what is charged, one row per CHARGED."""
-    payers = terms.usage.select("subscription_id", "meter_id")[charged["charge"]]
-    ids = events.select("event_source", "event_id")[charged["event"]]
-    return pl.concat([charged.select("event", "occurred_at", "quantity_quanta"), payers, ids], how="horizontal")
+    """`event`, its id and what is charged, one row per event and meter."""
+    again = (pl.col("event") == pl.col("event").shift(1)) & (pl.col("meter") == pl.col("meter").shift(1))
+    measured = charged.filter(~again.fill_null(False))
+    payers = terms.usage.select("subscription_id", "meter_id")[measured["charge"]]
+    ids = events.select("event_source", "event_id")[measured["event"]]
+    return pl.concat([measured.select("event", "occurred_at", "quantity_quanta"), payers, ids], how="horizontal")

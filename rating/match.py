@@ -67,18 +67,11 @@ def _find_holders(events: pl.DataFrame, terms: Terms) -> pl.DataFrame:
 
 def _price_candidates(events: pl.DataFrame, measured: pl.DataFrame, subjects: pl.DataFrame, terms: Terms) -> pl.DataFrame:
     """One row per event and price that accepts it, with `problem` where its quantity cannot be charged."""
-    looked_up = (
-        terms.usage.lazy()
-        .select("holder", "meter", "charged_from", "charged_to", "filter_set", "max_quanta")
-        .with_row_index("charge")
-    )
-    candidates = (
-        measured.lazy()
-        .join(subjects.lazy(), on="event")
-        .join(looked_up, on=["holder", "meter"])
-        .filter(_in_force("charged_from", "charged_to"))
-        .collect()
-    )
+    pairs = measured.join(subjects, on="event")
+    found = pairs.hstack(terms.find_charges(pairs["holder"], pairs["meter"])).filter(pl.col("first") < pl.col("last"))
+    found = found.with_columns(charge=pl.int_ranges("first", "last", dtype=pl.UInt32)).explode("charge")
+    details = terms.usage.select("charged_from", "charged_to", "filter_set", "max_quanta")[found["charge"]]
+    candidates = found.hstack(details).filter(_in_force("charged_from", "charged_to"))
     too_large = pl.col("quantity_quanta") > pl.col("max_quanta")
     return _accepted(candidates, events, terms).with_columns(
         problem=pl.when(too_large).then(pl.lit(RejectReason.QUANTITY_TOO_LARGE.value)).otherwise("problem")

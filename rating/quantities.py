@@ -12,12 +12,8 @@ import polars as pl
 from schemas.usage import RejectReason
 
 _NUMBER = r"^(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?$"
-_PLAIN = r"^(?:0|[1-9][0-9]{0,17})$"
 _LARGEST_EXPONENT = 308
 _DIGITS = 19  # of the largest Int64
-
-QUANTITY = {"quantity_quanta": pl.Int64(), "problem": pl.String()}
-"""Columns of a read quantity: whole quanta, or null with the RejectReason that says why."""
 
 
 def read_quantities(texts: pl.Series, scale: int) -> pl.DataFrame:
@@ -29,13 +25,9 @@ def read_quantities(texts: pl.Series, scale: int) -> pl.DataFrame:
     Returns:
         `quantity_quanta` (Int64) and `problem` (String, a RejectReason; null when the quantity is good), one row per text.
     """
-    if scale == 0 and bool(texts.str.contains(_PLAIN).fill_null(False).all()):
-        return pl.DataFrame(
-            [
-                texts.cast(pl.Int64).alias("quantity_quanta"),
-                pl.Series("problem", [None], pl.String).new_from_index(0, len(texts)),
-            ]
-        )
+    plain = texts.str.contains(rf"^(?:0|[1-9][0-9]{{0,{_DIGITS - 2 - scale}}})$").fill_null(False)
+    if bool(plain.all()):  # whole numbers well within 64 bits: the common case, four times as fast
+        return pl.DataFrame({"quantity_quanta": texts.cast(pl.Int64) * 10**scale}).with_columns(problem=pl.lit(None, pl.String))
     parts = pl.DataFrame(
         [
             texts.alias("text"),

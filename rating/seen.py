@@ -14,8 +14,8 @@ from schemas.ledger import Role
 CONTENT = ["subscription_id", "occurred_at", "meter_id", "quantity_quanta"]
 """What two deliveries of one event must agree on, besides source and id."""
 
-_RUNS = 8
-"""Sorted runs kept apart before small ones are merged into one."""
+_GROWTH = 4
+"""A run is at least so many times as long as the next one; so there are few to search, and each hash is moved seldom."""
 
 
 def fingerprint_events(rows: pl.DataFrame, by: str | None = None) -> pl.DataFrame:
@@ -59,10 +59,9 @@ class SeenEvents:
         known = pl.Series("known", [None], pl.UInt64).new_from_index(0, len(id_hashes))
         for run in self._runs:
             place = run["id_hash"].search_sorted(id_hashes, side="left").clip(upper_bound=run.height - 1)
-            found = run[place]
-            known = pl.select(
-                pl.when(found["id_hash"] == id_hashes).then(found["content_hash"]).otherwise(known).alias("known")
-            ).to_series()
+            hit = run["id_hash"].gather(place) == id_hashes
+            if hit.any():
+                known = run["content_hash"].gather(place).zip_with(hit, known).alias("known")
         return known
 
     def remember(self, postings: pl.DataFrame) -> None:
@@ -76,12 +75,10 @@ class SeenEvents:
         )
 
     def _add(self, fingerprints: pl.DataFrame) -> None:
-        """Add a sorted run; when there are many, merge those of similar size so that each hash is moved seldom."""
+        """Add a sorted run, merged with those that are not much longer. Runs stay ordered, longest first."""
         if fingerprints.is_empty():
             return
-        self._runs.append(fingerprints.select("id_hash", "content_hash").sort("id_hash"))
-        self._runs.sort(key=lambda run: run.height, reverse=True)
-        while len(self._runs) > _RUNS:
-            small = self._runs.pop()
-            self._runs[-1] = pl.concat([self._runs[-1], small]).sort("id_hash")
-            self._runs.sort(key=lambda run: run.height, reverse=True)
+        added = fingerprints.select("id_hash", "content_hash").sort("id_hash")
+        while self._runs and self._runs[-1].height < _GROWTH * added.height:
+            added = pl.concat([self._runs.pop(), added]).sort("id_hash")
+        self._runs.append(added)

@@ -91,9 +91,35 @@ class Terms:
         return step_keys(self.steps)
 
     @cached_property
+    def charge_keys(self) -> pl.Series:
+        """Search keys of `usage`, sorted as it is."""
+        return _charge_keys(self.usage["holder"], self.usage["meter"])
+
+    def find_charges(self, holder: pl.Series, meter: pl.Series) -> pl.DataFrame:
+        """Where in `usage` the prices of each holder and meter stand: rows from `first` up to, not including, `last`.
+
+        A search in sorted keys costs a small batch little; a join would hash every subscription again for every batch.
+        """
+        wanted = _charge_keys(holder, meter)
+        first = self.charge_keys.search_sorted(wanted, side="left")
+        last = self.charge_keys.search_sorted(wanted, side="right")
+        return pl.DataFrame([first.alias("first"), last.alias("last")])
+
+    @cached_property
+    def price_order(self) -> pl.Series:
+        """For each row of `usage` the rank of its price_id among all, to sort by."""
+        names = pl.Enum(self.usage["price_id"].unique().sort())
+        return self.usage["price_id"].cast(names).to_physical().alias("price_order")
+
+    @cached_property
     def dimensions(self) -> list[str]:
         """Every property that a price may look at, sorted."""
         return sorted(set(self.filters["dimension"].to_list()))
+
+
+def _charge_keys(holder: pl.Series, meter: pl.Series) -> pl.Series:
+    """holder x 2^32 + meter: sorts like the two of them."""
+    return holder.cast(pl.UInt64) * (1 << 32) + meter.cast(pl.UInt64)
 
 
 def compile_terms(book: Book, roster: Roster) -> Terms:
