@@ -40,7 +40,7 @@ def lay_out(invoice: Row, lines: Sequence[Row], account: Row, seller: Seller) ->
         "facts": [
             [words["number"], invoice["invoice_no"]],
             [words["issued"], write_day(invoice["issue_date"], language)],
-            [words["due"], write_day(invoice["due_date"], language)],
+            *([] if credit else [[words["due"], write_day(invoice["due_date"], language)]]),
             [words["period"], _month(invoice["period"], language)],
             [words["account"], account["account_id"]],
         ],

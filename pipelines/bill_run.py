@@ -277,5 +277,12 @@ def _append_all(ledger: Ledger, draft: BillRun, invoices: pl.DataFrame) -> None:
         (ledger.runs, RUNS.select(runs), 0),
     ]
     for table, frame, last in parts:
-        if last >= 0 and table.position(source) is None:
+        if last < 0:
+            continue
+        if table.position(source) is None:
             table.append(frame, expected={source: None}, reached={source: last})
+        elif "period" in frame.columns and not of_period(table, draft.period).equals(frame.sort(table.sort_by)):
+            raise Refused(
+                f"The ledger holds {table.path.name} of {period} from an interrupted attempt with another draft. "
+                f"Put runs/{period} back from a backup and finalize again."
+            )

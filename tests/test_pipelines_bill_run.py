@@ -290,11 +290,8 @@ def test_a_damaged_draft_is_refused(office: Office) -> None:
         finalize(office.workspace, OCTOBER)
 
 
-@pytest.mark.parametrize("survived", range(5))
-def test_finalising_goes_on_after_a_crash_at_any_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survived: int) -> None:
-    office = Office(tmp_path / "crash", with_fee(minutes_world()))
-    office.rate(used("a", "8"))
-    run(office.workspace, OCTOBER)
+def crash_after(monkeypatch: pytest.MonkeyPatch, survived: int, office: Office) -> None:
+    """Finalise October and die at the append after `survived` ones."""
     append = LedgerTable.append
     appended: list[str] = []
 
@@ -308,6 +305,14 @@ def test_finalising_goes_on_after_a_crash_at_any_point(tmp_path: Path, monkeypat
         patch.setattr(LedgerTable, "append", crashing)
         with pytest.raises(KeyboardInterrupt):
             finalize(office.workspace, OCTOBER)
+
+
+@pytest.mark.parametrize("survived", range(5))
+def test_finalising_goes_on_after_a_crash_at_any_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survived: int) -> None:
+    office = Office(tmp_path / "crash", with_fee(minutes_world()))
+    office.rate(used("a", "8"))
+    run(office.workspace, OCTOBER)
+    crash_after(monkeypatch, survived, office)
     office.rate(used("b", "16"))
     if survived:
         with pytest.raises(Refused, match="Finalising 2026-10 was interrupted"):
@@ -320,6 +325,18 @@ def test_finalising_goes_on_after_a_crash_at_any_point(tmp_path: Path, monkeypat
     office.bill(NOVEMBER)
     numbers = office.ledger.invoices.scan().collect().sort("invoice_no")["invoice_no"].to_list()
     assert numbers == [f"INV-2026-{number:06d}" for number in range(1, 5)]
+
+
+def test_another_draft_than_the_interrupted_one_is_refused(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    office.rate(used("a", "8"))
+    run(office.workspace, OCTOBER)
+    crash_after(monkeypatch, 1, office)
+    for path in (office.workspace.runs_folder / "2026-10").iterdir():
+        path.unlink()
+    office.rate(used("b", "16"))
+    run(office.workspace, OCTOBER)
+    with pytest.raises(Refused, match="an interrupted attempt with another draft"):
+        finalize(office.workspace, OCTOBER)
 
 
 def test_rows_of_a_lost_draft_are_noticed(office: Office) -> None:
