@@ -54,8 +54,9 @@ class Explanation:
         """One sentence that ends the explanation."""
         row = self.line.row(0, named=True)
         rest = f", of which {self.omitted} rows over {_short(self.omitted_amount)} are not shown," if self.omitted else ""
+        rows = "1 row adds" if row["events"] == 1 else f"{row['events']} rows{rest} add"
         return (
-            f"{row['events']} rows{rest} add up to {_short(row['exact_amount'])} {row['currency']}; "
+            f"{rows} up to {_short(row['exact_amount'])} {row['currency']}; "
             f"the line says {round_money(row['net_amount'], row['currency'])} {row['currency']}."
         )
 
