@@ -50,10 +50,10 @@ def run_demo(folder: Path, say: Say, *, events: int = EVENTS) -> DemoResult:
     book, roster = workspace.publish()
     say(f"Workspace {workspace.root}: price book {book.version}, {roster.accounts.height} customers, 1 partner.")
     values = _generator().generate_events(events=events, seed=1, month=str(PERIOD))
-    with dev_broker(workspace) as running, worker_process(running, workspace.root / "worker.log"):
+    with dev_broker(workspace) as running, worker_process(running, workspace.root / "worker.log") as worker:
         sent = send_events(running, roster, values, lambda text: None)
         say(f"Sent {sent.events:,} events of minutes, ports, storage and traffic to the embedded broker.")
-        wait_for_ledger(running, sent.reached, lambda text: None)
+        wait_for_ledger(running, sent.reached, lambda text: None, lambda: worker.poll() is None)
         say(f"Rated by the Faust worker into the ledger ({time.perf_counter() - started:.0f} s so far).")
     pipelines.bill_run.run(workspace, PERIOD)
     final = pipelines.bill_run.finalize(workspace, PERIOD)

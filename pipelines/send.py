@@ -88,11 +88,19 @@ def _sentence(refused: RefusedMessage) -> str:
     return f"event {refused.index + 1} was not sent: {refused.why}"
 
 
-def wait_for_ledger(workspace: Workspace, reached: Mapping[int, int], report: Callable[[str], None]) -> None:
+def wait_for_ledger(
+    workspace: Workspace,
+    reached: Mapping[int, int],
+    report: Callable[[str], None],
+    worker_runs: Callable[[], bool] = lambda: True,
+) -> None:
     """Return when the ledger's positions are at or past these offsets of the usage topic.
 
+    Args:
+        worker_runs: Asked now and then, when the caller knows the worker; once it says no, waiting ends.
+
     Raises:
-        Refused: The ledger stood still for a minute: no worker runs, or it cannot write.
+        Refused: The ledger stood still for a minute, or the worker has ended.
     """
     postings = workspace.ledger().postings
     best, since = -1, time.monotonic()
@@ -105,6 +113,8 @@ def wait_for_ledger(workspace: Workspace, reached: Mapping[int, int], report: Ca
         done = sum(at or 0 for at in have.values())
         if done > best:
             best, since = done, time.monotonic()
+        if not worker_runs():
+            raise Refused(f"The worker has ended, and the ledger is {behind:,} events behind. Its log says why.")
         if time.monotonic() - since > PATIENCE_SECONDS:
             raise Refused(f"The ledger has not moved for a minute and is {behind:,} events behind. Is a `boss worker` running?")
         time.sleep(0.2)
