@@ -62,9 +62,9 @@ OUTCOMES = FrameSchema(
         "period": pl.String,
         "account_id": pl.String,
         "outcome": pl.String,  # invoiced | nothing_due | failed
-        "reason": pl.String,  # null unless failed
+        "reason": pl.String,  # null unless failed; rows of a failed account stay unbilled for a later run
         "currency": pl.String,
-        "total_amount": MONEY,
+        "total_amount": MONEY,  # null when failed, 0 when nothing is due
     },
 )
 """One row per account of the roster and per account with unbilled rows: what the run did with it."""
@@ -88,17 +88,6 @@ RUNS = FrameSchema(
     },
 )
 """One row per finalised run and source: the position vector up to which the run billed. The run is final when it is here."""
-
-BILLED = FrameSchema(
-    "BILLED",
-    {
-        "stream": pl.String,
-        "stream_partition": pl.Int32,
-        "usage_month": pl.String,
-        "through_offset": pl.Int64,
-    },
-)
-"""One row per source and usage month: rows up to `through_offset` were billed by a finalised run."""
 
 STATEMENT_LINES = FrameSchema(
     "STATEMENT_LINES",
