@@ -9,11 +9,12 @@ stop by SIGTERM or SIGINT commits what is in flight first.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from schemas.errors import BadWorkspace
 
 log = structlog.stdlib.get_logger("boss.worker")
 
-STOP_SECONDS = 20.0
+STOP_SECONDS = 5.0
 """How long leaving the group and closing connections may take; the ledger is complete before that."""
 
 METADATA_SECONDS = 15
@@ -97,7 +98,8 @@ class Worker:
                 log.info("stopping", committing=self.sink.waiting_messages)
                 await self._drain_or_fail()
             self.health.ready = False
-            await self._stop_app()
+            _exit_after(STOP_SECONDS, code=0 if self._reason is None else 1)
+            await self.app.stop()
         finally:
             for task in (flushing, crashed, *waits):
                 task.cancel()
@@ -199,13 +201,6 @@ class Worker:
         draining.cancel()
         failing.cancel()
 
-    async def _stop_app(self) -> None:
-        """Leave the group. Without a broker this may hang, and nothing depends on it: the ledger is complete."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.app.stop(), STOP_SECONDS)
-            return
-        log.warning("Kafka did not answer while the worker was leaving; the ledger is complete.")
-
     def _check_port(self) -> None:
         if not self._stream.port:
             return
@@ -218,6 +213,22 @@ class Worker:
                     f"The worker cannot serve /healthz and /metrics on {self._stream.host}:{self._stream.port} "
                     f"({error.strerror}). Give it another stream.port, or 0 for none."
                 ) from None
+
+
+def _exit_after(seconds: float, code: int) -> None:
+    """End the process in a while if it has not ended by itself.
+
+    Without a broker, threads of the libraries wait for an answer that never comes, shrug off being cancelled, and keep the
+    process alive. Nothing depends on them: the ledger is complete, or a failure has been reported.
+    """
+
+    def leave() -> None:
+        log.warning("Kafka did not answer while the worker was leaving; nothing is lost by that.")
+        os._exit(code)
+
+    timer = threading.Timer(seconds, leave)
+    timer.daemon = True
+    timer.start()
 
 
 def _acknowledge(deliveries: Any, event: Any) -> Callable[[], Any]:

@@ -91,7 +91,9 @@ def test_the_second_of_two_workers_on_one_partition_is_fenced_and_says_so(
     assert_each_once(found, count)
 
 
-def test_a_worker_waits_for_its_broker_and_answers_for_its_health(topic: str, tmp_path: Path, worker_log: Path) -> None:
+def test_a_worker_waits_for_its_broker_answers_for_its_health_and_stops_without_its_broker(
+    topic: str, tmp_path: Path, worker_log: Path
+) -> None:
     table, broker_port, port = tmp_path / "table", free_port(), free_port()
     worker = start_worker(table, f"127.0.0.1:{broker_port}", worker_log, topic=topic, group=topic, port=port)
     wait_until(lambda: "Waiting for Kafka" in worker_log.read_text())
@@ -110,8 +112,8 @@ def test_a_worker_waits_for_its_broker_and_answers_for_its_health(topic: str, tm
         assert re.search(r"^boss_commit_seconds_count [1-9]", metrics, re.MULTILINE)
         lags = re.findall(r'^boss_lag_events\{partition="\d"\} (\S+)$', metrics, re.MULTILINE)
         assert lags == ["0.0"] * PARTITIONS
-        worker.terminate()
-        assert wait_for(worker) == 0
+    worker.terminate()  # the broker is gone, and nobody to say goodbye to
+    assert wait_for(worker) == 0
 
 
 def test_a_topic_that_lost_its_messages_is_noticed_and_a_new_epoch_mends_it(
