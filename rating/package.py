@@ -8,12 +8,13 @@ Source: Stripe `transform_quantity`, Lago `package`, OpenMeter `package`; roundi
 from __future__ import annotations
 
 from rating.steps import PriceTerms, Step
+from schemas.errors import BrokenPromise
 
 
 def lower_package(terms: PriceTerms) -> list[Step]:
     """A step of free units, if there are any, then one that counts packages."""
     first, free = terms.tiers[0], terms.free_quanta
-    if terms.package_quanta is None:
-        raise ValueError("a package price needs a package size")
+    if not terms.package_quanta or terms.package_quanta < 0:
+        raise BrokenPromise("a package price needs a package size above zero")
     packages = Step(first.tier, free, first.flat, first.unit_price, terms.package_quanta)
     return [Step(first.tier, 0, first.flat, 0), packages] if free else [packages]

@@ -103,9 +103,7 @@ def name_problems(events: pl.DataFrame, problems: pl.DataFrame, meters: pl.DataF
 
 def write_rejects(events: pl.DataFrame, rejected: pl.DataFrame, terms: Terms) -> pl.DataFrame:
     """REJECTS, in arrival order, each with the event as it was received."""
-    told = rejected.sort("event").join(
-        events.drop("reason", "detail", strict=False), on="event", how="left", maintain_order="left"
-    )
+    told = rejected.sort("event").join(events, on="event", how="left", maintain_order="left")
     return REJECTS.select(
         told.with_columns(
             book_version=pl.lit(terms.book_version, pl.Int32), roster_version=pl.lit(terms.roster_version, pl.Int32)
