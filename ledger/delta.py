@@ -9,13 +9,17 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 
 import polars as pl
-from deltalake import Field, Schema
+from deltalake import DeltaTable, Field, Schema
 from deltalake.schema import PrimitiveType
 from deltalake.transaction import AddAction
 
+from ledger.chain import Seal
 from schemas.errors import BrokenPromise, LedgerUnwritable
 from schemas.frames import INSTANT, FrameSchema
 
@@ -28,6 +32,9 @@ SETTINGS = {
     "delta.logRetentionDuration": "interval 10 minutes",
     "delta.enableExpiredLogCleanup": "true",
 }
+
+DESCRIBED = pl.Schema({"path": pl.String, "folder": pl.String, "rows": pl.Int64, "bytes": pl.Int64})
+"""What `describe_files` says of a file."""
 
 _TYPES: dict[pl.DataType | type[pl.DataType], str] = {
     pl.String: "string",
@@ -60,9 +67,17 @@ def one_line(error: Exception | None) -> str:
     return " ".join(re.sub(r"\x1b\[[0-9;]*m|↳", "", str(error)).split())
 
 
+@dataclass(frozen=True)
+class DataFile:
+    """A file on disk that no commit names yet: what the Delta log will say of it, and what the chain will."""
+
+    action: AddAction
+    seal: Seal
+
+
 def write_files(
     folder: Path, rows: pl.DataFrame, partition_by: str | None, sort_by: Sequence[str], *, data_change: bool = True
-) -> list[AddAction]:
+) -> list[DataFile]:
     """Write the rows as sorted zstd Parquet, one new file per partition value, each safely on disk.
 
     The files belong to no table until a commit names them. The partition column is kept inside the files too, so that
@@ -85,43 +100,50 @@ def write_files(
             raise BrokenPromise(f"a row for {folder} has no {partition_by}")
         parts = {str(key[0]): part for key, part in ordered.partition_by(partition_by, as_dict=True).items()}
     written: list[str] = []
-    actions: list[AddAction] = []
+    files: list[DataFile] = []
     try:
         for value, part in parts.items():
             name = f"part-{uuid.uuid4().hex}.parquet"
             written.append(name if value is None else f"{partition_by}={value}/{name}")
+            data = BytesIO()
+            part.write_parquet(data, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS)
+            seal = Seal(written[-1], sha256(data.getbuffer()).hexdigest(), part.height, data.getbuffer().nbytes)
+            _write_file(folder / seal.path, data)
             statistics = _statistics(part, [column for column in sort_by if column != partition_by])
-            actions.append(
-                AddAction(
-                    path=written[-1],
-                    size=_write_file(folder / written[-1], part),
-                    partition_values={} if partition_by is None else {partition_by: value},
-                    modification_time=int(time.time() * 1000),
-                    data_change=data_change,
-                    stats=json.dumps(statistics),
-                )
+            action = AddAction(
+                path=seal.path,
+                size=seal.bytes,
+                partition_values={} if partition_by is None else {partition_by: value},
+                modification_time=int(time.time() * 1000),
+                data_change=data_change,
+                stats=json.dumps(statistics),
             )
+            files.append(DataFile(action, seal))
     except (OSError, pl.exceptions.ComputeError) as error:
         for name in written:
             with suppress(OSError):
                 (folder / name).unlink()
         raise LedgerUnwritable(folder, one_line(error)) from error
-    return actions
+    return files
 
 
-def _write_file(path: Path, rows: pl.DataFrame) -> int:
-    """Write one file, wait until it is on disk, and return its bytes.
+def _write_file(path: Path, data: BytesIO) -> None:
+    """Write one file and wait until it is on disk.
 
     After a power cut the log may lack a commit, which is then rated again; it must never name a file that is not there.
     """
     path.parent.mkdir(exist_ok=True)
-    rows.write_parquet(path, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS)
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-        return os.fstat(descriptor).st_size
-    finally:
-        os.close(descriptor)
+    with path.open("wb") as file:
+        file.write(data.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def describe_files(handle: DeltaTable, partition_by: str | None) -> pl.DataFrame:
+    """The files of the handle's version: `path` within the table's folder, `folder` value, `rows` and `bytes`."""
+    files = pl.DataFrame(handle.get_add_actions(flatten=True))
+    value = pl.lit(None, pl.String) if partition_by is None else pl.col(f"partition.{partition_by}")
+    return files.select(path="path", folder=value, rows="num_records", bytes="size_bytes").cast(DESCRIBED).sort("path")
 
 
 def _statistics(rows: pl.DataFrame, columns: Sequence[str]) -> dict[str, object]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import polars as pl
-from deltalake.transaction import AddAction
 
-from ledger.delta import write_files
+from ledger.delta import DataFile, write_files
 from ledger.table import LedgerTable, source_id
 from schemas.errors import BrokenPromise, Fenced, LedgerBusy
 
@@ -42,12 +41,12 @@ def compact(table: LedgerTable, month: str) -> int:
         return 0
     paths = [table.path / name for name in files["path"]]
     rows = pl.scan_parquet(paths, hive_partitioning=False, glob=False).select(table.schema.names())
-    new = [action for bounds in _slices(rows, table.sort_by[0]) for action in _write_slice(table, rows, bounds)]
-    written = sum(action_rows for _, action_rows in new)
+    new = [file for bounds in _slices(rows, table.sort_by[0]) for file in _write_slice(table, rows, bounds)]
+    written = sum(file.seal.rows for file in new)
     if written != files["rows"].sum():
         raise BrokenPromise(f"{table.path}: {month} has {files['rows'].sum()} rows, its compaction {written}")
     try:
-        table.swap_files(files["path"].to_list(), [action for action, _ in new], expected=expected)
+        table.swap_files(files["path"].to_list(), new, expected=expected)
     except Fenced as error:
         raise LedgerBusy(table.path, "a compaction of the same month") from error
     return files.height
@@ -61,7 +60,7 @@ def _slices(rows: pl.LazyFrame, column: str) -> list[tuple[str | None, str | Non
     return list(pairwise([None, *firsts, None]))
 
 
-def _write_slice(table: LedgerTable, rows: pl.LazyFrame, bounds: tuple[str | None, str | None]) -> list[tuple[AddAction, int]]:
+def _write_slice(table: LedgerTable, rows: pl.LazyFrame, bounds: tuple[str | None, str | None]) -> list[DataFile]:
     low, high = bounds
     key = pl.col(table.sort_by[0])
     if low is not None:
@@ -69,5 +68,4 @@ def _write_slice(table: LedgerTable, rows: pl.LazyFrame, bounds: tuple[str | Non
     if high is not None:
         rows = rows.filter((key < high) | key.is_null()) if low is None else rows.filter(key < high)
     part = rows.collect()
-    actions = write_files(table.path, part, table.partition_by, table.sort_by, data_change=False)
-    return [(action, part.height) for action in actions]
+    return write_files(table.path, part, table.partition_by, table.sort_by, data_change=False)

@@ -18,7 +18,8 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
-from ledger.delta import SETTINGS, delta_schema, one_line, write_files
+from ledger.chain import CHAIN_SOURCE, Chain, Change, Operation
+from ledger.delta import DESCRIBED, SETTINGS, DataFile, delta_schema, describe_files, one_line, write_files
 from schemas.errors import BrokenPromise, Fenced, LedgerUnwritable, Refused
 from schemas.frames import FrameSchema
 
@@ -65,6 +66,7 @@ class LedgerTable:
         self.partition_by = partition_by
         self.sort_by = list(sort_by)
         self._delta_schema = delta_schema(schema)
+        self._chain = Chain(self.path)
         self._handle: DeltaTable | None = None
         self._commits = 0
         self._refreshed = 0.0
@@ -93,7 +95,9 @@ class LedgerTable:
         self._fence(handle, expected, reached)
         if rows.is_empty() and all(expected.get(source) == position for source, position in reached.items()):
             return
-        self._commit(handle, write_files(self.path, rows, self.partition_by, self.sort_by), expected, reached)
+        files = write_files(self.path, rows, self.partition_by, self.sort_by)
+        change = Change(Operation.APPEND, [file.seal for file in files], positions=reached)
+        self._commit(handle, change, [file.action for file in files], expected)
 
     def position(self, source: str) -> int | None:
         """Last offset of the source that is in the table, None when there is none."""
@@ -133,16 +137,14 @@ class LedgerTable:
 
     def describe_files(self) -> pl.DataFrame:
         """The files of the newest version: `path` within the table's folder, `folder` value, `rows` and `bytes`."""
-        columns = pl.Schema({"path": pl.String, "folder": pl.String, "rows": pl.Int64, "bytes": pl.Int64})
         handle = self._refresh()
-        if handle is None:
-            return pl.DataFrame(schema=columns)
-        files = pl.DataFrame(handle.get_add_actions(flatten=True))
-        value = pl.lit(None, pl.String) if self.partition_by is None else pl.col(f"partition.{self.partition_by}")
-        chosen = files.select(path="path", folder=value, rows="num_records", bytes="size_bytes")
-        return chosen.cast(columns).sort("path")
+        return pl.DataFrame(schema=DESCRIBED) if handle is None else describe_files(handle, self.partition_by)
 
-    def swap_files(self, old: Sequence[str], new: Sequence[AddAction], *, expected: dict[str, int | None]) -> None:
+    def pin(self) -> DeltaTable | None:
+        """The newest version as a handle of its own, which stays there; None when there is no table yet."""
+        return self._open()
+
+    def swap_files(self, old: Sequence[str], new: Sequence[DataFile], *, expected: dict[str, int | None]) -> None:
         """Let new files stand for old ones that hold the same rows, in one commit. Appends may go on meanwhile.
 
         Args:
@@ -156,7 +158,12 @@ class LedgerTable:
         self._fence(handle, expected, {})
         gone = [RemoveAction(path, False, int(time.time() * 1000)) for path in old]
         reached = {guard: 0 if position is None else position + 1 for guard, position in expected.items()}
-        self._commit(handle, [*gone, *new], expected, reached)
+        change = Change(Operation.COMPACT, [file.seal for file in new], old, reached)
+        self._commit(handle, change, [*gone, *(file.action for file in new)], expected)
+
+    def record_vacuum(self, removed: Sequence[str]) -> None:
+        """Say in the chain that these files, which the table replaced long ago, are about to be deleted."""
+        self._commit(self._refresh() or self._create(), Change(Operation.VACUUM, removed=removed), [], {})
 
     def _refresh(self) -> DeltaTable | None:
         """The handle at the newest version; None when there is no table yet."""
@@ -220,31 +227,37 @@ class LedgerTable:
     def _commit(
         self,
         handle: DeltaTable,
+        change: Change,
         actions: Sequence[AddAction | RemoveAction],
         expected: Mapping[str, int | None],
-        reached: Mapping[str, int],
     ) -> None:
-        """Name the files and positions in the log, trying again with the same files until the outcome is known."""
+        """Name the files and positions in the log, trying again with the same files until the outcome is known.
+
+        Whoever else commits at the same moment moves the chain, so our attempt fails and the next one stands on theirs.
+        """
         mark = uuid.uuid4().hex
         since = handle.version()
-        properties = CommitProperties(
-            custom_metadata={"commit": mark}, app_transactions=[Transaction(s, position) for s, position in reached.items()]
-        )
+        reached = change.positions
         for attempt in range(1, ATTEMPTS + 1):
             problem: Exception | None = None
             try:
+                entry = self._chain.declare(handle, change)
+                properties = CommitProperties(
+                    custom_metadata={"commit": mark, "chain": entry.line()},
+                    app_transactions=[Transaction(s, at) for s, at in [*reached.items(), (CHAIN_SOURCE, entry.number)]],
+                )
                 handle.create_write_transaction(
                     list(actions), "append", self._delta_schema, self._folders(), commit_properties=properties
                 )
                 self._commits += 1
                 if abs(time.time() - self._refreshed) <= STALE_SECONDS:
-                    return
+                    return self._chain.committed(entry)
                 self._handle = None  # we slept so long that the log may have moved on: look at the table afresh
             except (CommitFailedError, DeltaError, OSError) as error:
                 problem = error
             handle = self._refresh() or self._create()
             if self._landed(handle, mark, since, reached):
-                return
+                return None
             self._fence(handle, expected, reached)
             if isinstance(problem, OSError) and attempt >= FOLDER_ATTEMPTS:
                 break
