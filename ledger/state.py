@@ -31,7 +31,9 @@ def aggregate_totals(postings: LedgerTable, since_month: str | None = None) -> p
         BrokenPromise: The steps of one aggregate add up to more than 64 bits hold.
     """
     step = pl.col("after_quanta").cast(pl.Int128) - pl.col("before_quanta").fill_null(0)
-    totals = _revenue(postings, since_month).group_by(AGGREGATE_KEY).agg(after_quanta=step.sum()).collect()
+    # Rows of a bill run (fees, zero usage) move no running aggregate: the stream alone begins one.
+    usage = _revenue(postings, since_month).filter(pl.col("event_id").is_not_null())
+    totals = usage.group_by(AGGREGATE_KEY).agg(after_quanta=step.sum()).collect()
     try:
         return totals.with_columns(pl.col("after_quanta").cast(pl.Int64, strict=True))
     except pl.exceptions.InvalidOperationError as error:
