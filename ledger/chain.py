@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
@@ -77,6 +78,7 @@ class Entry:
     at: str
     change: Change
 
+    @cached_property
     def text(self) -> str:
         """What the digest is taken of: JSON with sorted keys and sorted files, without spaces."""
         document = {
@@ -90,11 +92,12 @@ class Entry:
         }
         return json.dumps(document, sort_keys=True, separators=(",", ":"))
 
+    @cached_property
     def head(self) -> Head:
-        return Head(self.number, digest_of(self.text()))
+        return Head(self.number, digest_of(self.text))
 
     def line(self) -> str:
-        return f"{self.head().digest} {self.text()}"
+        return f"{self.head.digest} {self.text}"
 
 
 def digest_of(text: str) -> str:
@@ -172,7 +175,8 @@ class Chain:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._newest: Head | None = None
+        self._newest: tuple[int, Head] | None = None  # a version of the table and its entry
+        self._declared: tuple[int, Head] | None = None
 
     def declare(self, handle: DeltaTable, change: Change) -> Entry:
         """Write down the entry that is to be committed on top of the handle's version. It counts once it is committed.
@@ -181,18 +185,20 @@ class Chain:
             OSError: It cannot be written.
             BrokenPromise: The log does not say which entry is the newest.
         """
-        head, self._newest = self._newest, None
-        if head is None or head.number != handle.transaction_version(CHAIN_SOURCE):
+        version, head = self._newest or (None, None)
+        self._newest = None
+        if version != handle.version():
             head = read_head(self.path, handle)
         if head is None:
             raise BrokenPromise(f"The log of {self.path} does not say where its chain stands. Run `boss ledger verify`.")
         entry = Entry(head.number + 1, head.digest, datetime.now(UTC).isoformat(timespec="milliseconds"), change)
         _write_line(segment_file(self.path, entry.number), entry.line())
+        self._declared = (handle.version() + 1, entry.head)
         return entry
 
-    def committed(self, entry: Entry) -> None:
-        """The entry has become part of the chain."""
-        self._newest = entry.head()
+    def committed(self) -> None:
+        """The entry last declared has become part of the chain."""
+        self._newest = self._declared
 
 
 def segment_file(path: Path, number: int) -> Path:

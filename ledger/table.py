@@ -251,7 +251,7 @@ class LedgerTable:
                 )
                 self._commits += 1
                 if abs(time.time() - self._refreshed) <= STALE_SECONDS:
-                    return self._chain.committed(entry)
+                    return self._chain.committed()
                 self._handle = None  # we slept so long that the log may have moved on: look at the table afresh
             except (CommitFailedError, DeltaError, OSError) as error:
                 problem = error
