@@ -40,6 +40,7 @@ def embedded_broker(log: Path, port: int = 0) -> Iterator[str]:
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
+            process_group=0,  # Ctrl-C in a terminal is for the worker, which leaves the broker in peace first
             preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )
     try:

@@ -96,6 +96,7 @@ def worker_process(workspace: Workspace, log: Path | None = None) -> Iterator[su
 def run_dev(workspace: Workspace, say: Callable[[str], None]) -> int:
     """Broker and worker until Ctrl-C or SIGTERM. Returns the worker's exit code, 0 when it was asked to stop."""
     workspace.versions()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, so that the worker is stopped too
     with dev_broker(workspace) as running, worker_process(running) as worker:
         say(f"Broker at {running.settings.kafka}, topic {running.settings.stream.topic}. Send events with `boss send FILE`.")
         try:
