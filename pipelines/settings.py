@@ -1,6 +1,7 @@
 """Settings of a workspace: `boss.toml`, overridden by environment variables.
 
-A variable is `BOSS_` + the key, with two underscores between table and key: `BOSS_KAFKA`, `BOSS_STREAM__TOPIC`.
+A variable is `BOSS_` + the key, with two underscores between table and key: `BOSS_KAFKA`, `BOSS_STREAM__TOPIC`. The text
+below a setting is its meaning, as docs/OPERATIONS.md and the published schema give it.
 """
 
 from __future__ import annotations
@@ -18,17 +19,22 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Company(_Table):
     """Who issues the invoices, as printed on them."""
 
     name: str = "Example Company"
+    """Who sells."""
     address: str = ""
+    """Postal address."""
     tax_id: str = ""
+    """Tax number."""
     bank: str = ""
+    """Where to pay: bank and account number."""
     email: str = ""
+    """Where questions about an invoice go."""
 
 
 class Billing(_Table):
@@ -37,6 +43,7 @@ class Billing(_Table):
     starts: str = "2026-10"
     """First period whose recurring fees are billed from here; earlier ones were billed elsewhere."""
     series: Annotated[str, StringConstraints(min_length=1, max_length=12, pattern=r"^[A-Z0-9]+$")] = "INV"
+    """How invoice numbers begin: `INV-2026-000001`."""
 
     @field_validator("starts")
     @classmethod
@@ -49,22 +56,30 @@ class Stream(_Table):
     """The usage topic and the worker that reads it."""
 
     topic: Name = "usage"
+    """Topic that holds the usage events; created when it is missing."""
     partitions: int = Field(default=4, ge=1, le=1000)
+    """Partitions of a topic that BOSS creates; at most so many workers share the reading."""
     epoch: Name = "1"
     """Names this life of the topic. Give a new one when the topic was deleted, emptied or repartitioned."""
     group: Name = "boss"
+    """Consumer group. All workers of a ledger have the same one."""
     flush_seconds: float = Field(default=0.5, gt=0, le=60)
+    """Messages wait at most so long before they are committed to the ledger ..."""
     flush_events: int = Field(default=50_000, ge=1, le=1_000_000)
+    """... or until so many have come, whichever is first."""
     session_seconds: float = Field(default=10.0, ge=1, le=300)
+    """A worker that is silent for so long loses its partitions to the others."""
     host: str = "127.0.0.1"
+    """Address on which a worker serves /healthz, /readyz and /metrics."""
     port: int = Field(default=6066, ge=0, le=65535)
-    """Where /healthz and /metrics listen."""
+    """Port of these pages, one per worker on a machine; 0: none."""
 
 
 class Limits(_Table):
     """What one event may be."""
 
     max_event_bytes: int = Field(default=1 << 20, ge=1024)
+    """A longer event is a reject."""
     clock_skew_seconds: int = Field(default=86_400, ge=0)
     """How far ahead of its arrival an event's time may be."""
 
@@ -73,11 +88,17 @@ class Settings(BaseSettings):
     """All settings; every one has a default."""
 
     model_config = SettingsConfigDict(
-        env_prefix="BOSS_", env_nested_delimiter="__", frozen=True, extra="forbid", nested_model_default_partial_update=True
+        env_prefix="BOSS_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        nested_model_default_partial_update=True,
+        use_attribute_docstrings=True,
     )
 
     kafka: str = ""
-    """Bootstrap servers. Empty: no Kafka, `boss rate` writes the ledger itself and `boss dev` starts a broker of its own."""
+    """Bootstrap servers, `host:port` with commas between them. Empty: no Kafka; `boss rate` writes the ledger itself and
+    `boss dev` starts a broker of its own."""
     company: Company = Company()
     billing: Billing = Billing()
     stream: Stream = Stream()

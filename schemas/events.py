@@ -24,13 +24,15 @@ EXTENSION_NAME = r"^[a-z0-9]{1,20}$"
 class UsageEvent(BaseModel):
     """One event. Beside these fields only CloudEvents extensions: lower-case names, and text, whole numbers or booleans."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="allow")
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow", use_attribute_docstrings=True)
     __pydantic_extra__: dict[Annotated[str, Field(pattern=EXTENSION_NAME)], str | int | bool] = Field(init=False)
 
     specversion: Literal["1.0"] = "1.0"
+    """The version of CloudEvents."""
     id: Text
     """Unique within its source; the same (source, id) is the same event."""
     source: Text
+    """Who made the event, as a URI or path: the system or device that numbers its events by `id`."""
     type: Text
     """The event type that a meter of the price book measures."""
     subject: Text
