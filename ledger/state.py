@@ -19,10 +19,10 @@ EVENT_COLUMNS = ["event_source", "event_id", "subscription_id", "occurred_at", "
 
 
 def aggregate_totals(postings: LedgerTable, since_month: str | None = None) -> pl.DataFrame:
-    """Where every running aggregate stands: AGGREGATE_KEY and `after_quanta`, one row per aggregate, in no order.
+    """Where every running aggregate stands: AGGREGATE_KEY, `after_quanta` and `events`, one row per aggregate, in no order.
 
-    Each revenue row moves its aggregate from before to after, so the sum of the steps is where it stands now, in whatever
-    order and from whatever stream the rows came.
+    `events` is the number of its revenue rows. Each of them moves the aggregate from before to after, so the sum of the
+    steps is where it stands now, in whatever order and from whatever stream the rows came.
 
     Args:
         since_month: Only usage months from this one on (YYYY-MM); None is all.
@@ -33,7 +33,7 @@ def aggregate_totals(postings: LedgerTable, since_month: str | None = None) -> p
     step = pl.col("after_quanta").cast(pl.Int128) - pl.col("before_quanta").fill_null(0)
     # Rows of a bill run (fees, zero usage) move no running aggregate: the stream alone begins one.
     usage = _revenue(postings, since_month).filter(pl.col("event_id").is_not_null())
-    totals = usage.group_by(AGGREGATE_KEY).agg(after_quanta=step.sum()).collect()
+    totals = usage.group_by(AGGREGATE_KEY).agg(after_quanta=step.sum(), events=pl.len().cast(pl.Int64)).collect()
     try:
         return totals.with_columns(pl.col("after_quanta").cast(pl.Int64, strict=True))
     except pl.exceptions.InvalidOperationError as error:

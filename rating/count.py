@@ -74,7 +74,7 @@ def _with_begun(keyed: pl.DataFrame, terms: Terms, counters: Counters) -> pl.Dat
     keys = keyed.unique("key", keep="first", maintain_order=True).select("key", "charge", "usage_period")
     names = terms.usage.select("subscription_id", "price_id", "price_version")[keys["charge"]]
     begun = counters.before(names.with_columns(keys["usage_period"]))
-    return keyed.join(keys.select("key", begun.alias("begun")), on="key", how="left", maintain_order="left")
+    return keyed.join(keys.select("key", begun["after_quanta"].alias("begun")), on="key", how="left", maintain_order="left")
 
 
 def _carry(keyed: pl.DataFrame) -> pl.DataFrame:

@@ -6,17 +6,17 @@ import polars as pl
 
 from schemas.ledger import AGGREGATE_KEY, Role
 
+_STANDING = {"after_quanta": pl.Int64(), "events": pl.Int64()}
 _TOTALS = {
     "subscription_id": pl.String(),
     "price_id": pl.String(),
     "price_version": pl.String(),
     "usage_period": pl.Date(),
-    "after_quanta": pl.Int64(),
-}
+} | _STANDING
 
 
 class Counters:
-    """One whole number of quanta per AGGREGATE_KEY; an aggregate that has not begun has none."""
+    """Per AGGREGATE_KEY a whole number of quanta and the number of rows that made it; one that has not begun has neither."""
 
     def __init__(self) -> None:
         self._totals = pl.DataFrame(schema=_TOTALS)
@@ -28,28 +28,33 @@ class Counters:
         """Replace everything.
 
         Args:
-            totals: AGGREGATE_KEY and `after_quanta`, one row per aggregate.
+            totals: AGGREGATE_KEY, `after_quanta` and `events`, one row per aggregate.
         """
         self._totals = totals.select(pl.col(name).cast(dtype) for name, dtype in _TOTALS.items())
 
-    def before(self, keys: pl.DataFrame) -> pl.Series:
-        """`after_quanta` of each key, in the order of `keys`; null for an aggregate that has not begun.
+    def before(self, keys: pl.DataFrame) -> pl.DataFrame:
+        """Where each aggregate stands: `after_quanta` and `events`, in the order of `keys`.
+
+        An aggregate that has not begun has a null `after_quanta` and 0 `events`.
 
         Args:
             keys: AGGREGATE_KEY, each at most once.
         """
         found = keys.select(AGGREGATE_KEY).join(self._totals, on=AGGREGATE_KEY, how="left", maintain_order="left")
-        return found["after_quanta"]
+        return found.select("after_quanta", pl.col("events").fill_null(0))
 
     def advance(self, postings: pl.DataFrame) -> None:
         """Take over the state after these rows, once they are in the ledger.
 
         Args:
-            postings: POSTINGS. Aggregates only grow, so the largest `after_quanta` is the last.
+            postings: POSTINGS. Each row moves its aggregate from before to after, so the steps add up to where it stands.
         """
         usage = postings.filter((pl.col("role") == Role.REVENUE.value) & pl.col("event_id").is_not_null())
         if usage.is_empty():
             return
-        reached = usage.group_by(AGGREGATE_KEY).agg(pl.col("after_quanta").max())
-        others = self._totals.join(reached, on=AGGREGATE_KEY, how="anti")
+        step = pl.col("after_quanta") - pl.col("before_quanta")
+        moved = usage.select(*AGGREGATE_KEY, after_quanta=step, events=pl.lit(1, pl.Int64))
+        touched = self._totals.join(moved, on=AGGREGATE_KEY, how="semi")
+        reached = pl.concat([touched, moved]).group_by(AGGREGATE_KEY).agg(pl.col(*_STANDING).sum())
+        others = self._totals.join(moved, on=AGGREGATE_KEY, how="anti")
         self._totals = pl.concat([others, reached.select(list(_TOTALS))])

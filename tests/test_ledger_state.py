@@ -58,6 +58,7 @@ def test_an_empty_ledger_remembers_nothing_but_has_the_columns(ledger: Ledger) -
     assert aggregate_totals(ledger.postings).schema == {
         **{name: POSTINGS.columns[name] for name in AGGREGATE_KEY},
         "after_quanta": pl.Int64(),
+        "events": pl.Int64(),
     }
     assert event_ids(ledger.postings).columns == EVENT_COLUMNS
     assert reject_keys(ledger.rejects, "kafka:usage@1", 0, -1).columns == REJECT_KEY
@@ -69,6 +70,12 @@ def test_totals_do_not_depend_on_the_order_of_rows_or_on_corrections_below_the_t
     append(ledger.postings, rows[:2])
     append(ledger.postings, rows[2:])
     assert totals_of(ledger.postings) == {"a": 9, "b": 0}
+
+
+def test_events_are_the_rows_of_the_aggregate_that_usage_made(ledger: Ledger) -> None:
+    fee = {"event_id": None, "event_source": None}
+    append(ledger.postings, [step("a", None, 5), step("a", 5, 5), step("a", 5, 9, role="share"), step("b", None, 1, **fee)])
+    assert aggregate_totals(ledger.postings).select("subscription_id", "after_quanta", "events").rows() == [("a", 5, 2)]
 
 
 def test_share_and_cost_rows_do_not_count_an_aggregate_twice(ledger: Ledger) -> None:
