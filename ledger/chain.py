@@ -170,6 +170,11 @@ def read_commit(path: Path, version: int) -> Commit | None:
     )
 
 
+def log_moved(path: Path, version: int) -> bool:
+    """Whether the log of the table in `path` has a commit after this version."""
+    return (path / "_delta_log" / f"{version + 1:020}.json").exists()
+
+
 class Chain:
     """Writes the chain of one table. Remembers the newest entry as long as nobody else adds one."""
 

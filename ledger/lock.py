@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,11 @@ from pathlib import Path
 from schemas.errors import LedgerBusy, LedgerUnwritable
 
 LOCK_FILE = ".writer.lock"
+
+TURN_FILE = "_turn.lock"
+
+TURN_SECONDS = 0.5
+"""How long a writer waits for its turn. The holder may have been suspended, so it then commits without."""
 
 
 @contextmanager
@@ -44,6 +50,34 @@ def writer_lock(folder: Path, *, exclusive: bool) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def commit_turn(folder: Path) -> Iterator[None]:
+    """Wait until no other process commits to the table in `folder`, at most TURN_SECONDS.
+
+    A courtesy, no guard: it only saves writers from attempts that would fail. Where it cannot be had there is none.
+    """
+    try:
+        descriptor = os.open(folder / TURN_FILE, os.O_RDWR | os.O_CREAT, 0o664)
+    except OSError:
+        yield
+        return
+    try:
+        until = time.monotonic() + TURN_SECONDS
+        while not _locked(descriptor) and time.monotonic() < until:
+            time.sleep(0.002)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _sign(descriptor: int, *, alone: bool) -> None:

@@ -7,6 +7,7 @@ all, whatever crashes, and two writers of one source cannot both win.
 
 from __future__ import annotations
 
+import random
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,8 +19,9 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
-from ledger.chain import CHAIN_SOURCE, Chain, Change, Operation
+from ledger.chain import CHAIN_SOURCE, Chain, Change, Operation, log_moved
 from ledger.delta import DESCRIBED, SETTINGS, DataFile, delta_schema, describe_files, one_line, write_files
+from ledger.lock import commit_turn
 from schemas.errors import BrokenPromise, Fenced, LedgerUnwritable, Refused
 from schemas.frames import FrameSchema
 
@@ -233,36 +235,49 @@ class LedgerTable:
     ) -> None:
         """Name the files and positions in the log, trying again with the same files until the outcome is known.
 
-        Whoever else commits at the same moment moves the chain, so our attempt fails and the next one stands on theirs.
+        Whoever else commits at the same moment moves the chain, so our attempt fails and the next one stands on theirs. Taking
+        turns makes that rare.
         """
         mark = uuid.uuid4().hex
         since = handle.version()
         reached = change.positions
+        problem: Exception | None = None
         for attempt in range(1, ATTEMPTS + 1):
-            problem: Exception | None = None
             try:
-                entry = self._chain.declare(handle, change)
-                properties = CommitProperties(
-                    custom_metadata={"commit": mark, "chain": entry.line()},
-                    app_transactions=[Transaction(s, at) for s, at in [*reached.items(), (CHAIN_SOURCE, entry.number)]],
-                )
-                handle.create_write_transaction(
-                    list(actions), "append", self._delta_schema, self._folders(), commit_properties=properties
-                )
-                self._commits += 1
+                with commit_turn(self.path):
+                    if problem is not None or log_moved(self.path, handle.version()):
+                        handle = self._refresh() or self._create()
+                        if self._landed(handle, mark, since, reached):
+                            return
+                        self._fence(handle, expected, reached)
+                    self._try_commit(handle, change, actions, mark)
                 if abs(time.time() - self._refreshed) <= STALE_SECONDS:
-                    return self._chain.committed()
+                    self._chain.committed()
+                    return
                 self._handle = None  # we slept so long that the log may have moved on: look at the table afresh
+                problem = DeltaError("the outcome of the commit is not known")
             except (CommitFailedError, DeltaError, OSError) as error:
                 problem = error
-            handle = self._refresh() or self._create()
-            if self._landed(handle, mark, since, reached):
-                return None
-            self._fence(handle, expected, reached)
-            if isinstance(problem, OSError) and attempt >= FOLDER_ATTEMPTS:
-                break
-            time.sleep(min(0.01 * attempt, 0.2))
+                if isinstance(problem, OSError) and attempt >= FOLDER_ATTEMPTS:
+                    break
+                time.sleep(min(0.01 * attempt, 0.2) * random.uniform(0.5, 1.5))
+        handle = self._refresh() or self._create()
+        if self._landed(handle, mark, since, reached):
+            return
+        self._fence(handle, expected, reached)
         raise LedgerUnwritable(self.path, one_line(problem)) from problem
+
+    def _try_commit(self, handle: DeltaTable, change: Change, actions: Sequence[AddAction | RemoveAction], mark: str) -> None:
+        entry = self._chain.declare(handle, change)
+        transactions = [Transaction(source, at) for source, at in change.positions.items()]
+        properties = CommitProperties(
+            custom_metadata={"commit": mark, "chain": entry.line()},
+            app_transactions=[*transactions, Transaction(CHAIN_SOURCE, entry.number)],
+        )
+        handle.create_write_transaction(
+            list(actions), "append", self._delta_schema, self._folders(), commit_properties=properties
+        )
+        self._commits += 1
 
     def _landed(self, handle: DeltaTable, mark: str, since: int, reached: Mapping[str, int]) -> bool:
         if any(handle.transaction_version(source) != position for source, position in reached.items()):
