@@ -79,6 +79,7 @@ def worker_process(workspace: Workspace, log: Path | None = None) -> Iterator[su
         env=os.environ | environment(workspace),
         stdout=output,
         stderr=subprocess.STDOUT if output else None,
+        start_new_session=True,  # a Ctrl-C in the terminal reaches us alone, and we stop it in order
     )
     try:
         yield process
@@ -96,7 +97,8 @@ def worker_process(workspace: Workspace, log: Path | None = None) -> Iterator[su
 def run_dev(workspace: Workspace, say: Callable[[str], None]) -> int:
     """Broker and worker until Ctrl-C or SIGTERM. Returns the worker's exit code, 0 when it was asked to stop."""
     workspace.versions()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, so that the worker is stopped too
+    for signum in (signal.SIGTERM, signal.SIGINT):  # SIGINT too: a shell starts background jobs with it ignored
+        signal.signal(signum, signal.default_int_handler)
     with dev_broker(workspace) as running, worker_process(running) as worker:
         say(f"Broker at {running.settings.kafka}, topic {running.settings.stream.topic}. Send events with `boss send FILE`.")
         try:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from pathlib import Path
-from tempfile import gettempdir
 
 import duckdb
 import polars as pl
@@ -53,7 +51,7 @@ def open_warehouse(
         version: Delta version of `postings` to read; None is the newest. Other tables are read as they are now.
     """
     tables = ledger.tables()
-    spill_folder = str(Path(gettempdir()) / "boss-spill")
+    spill_folder = str(ledger.postings.path.parent / ".spill")  # made by DuckDB when it needs one; nobody else's to write
     connection = duckdb.connect(":memory:", config={"memory_limit": memory_limit, "temp_directory": spill_folder})
     connection.execute("set timezone = 'UTC'")
     connection.execute("set preserve_insertion_order = false")

@@ -77,7 +77,8 @@ class LedgerBusy(Refused):
     def __init__(self, path: object, holder: str | None = None) -> None:
         by = f" ({holder})" if holder else ""
         super().__init__(
-            f"Another writer{by} holds the ledger {path}. Stop the worker or wait for the other command to finish, then try again."
+            f"Another writer{by} holds the ledger {path}. "
+            "Stop the worker or wait for the other command to finish, then try again."
         )
 
 
@@ -92,7 +93,8 @@ class LedgerUnwritable(Refused):
 class PeriodClosed(Refused):
     def __init__(self, period: object) -> None:
         super().__init__(
-            f"Period {period} was finalised before and cannot be billed again. Usage that arrived since is billed with the next period."
+            f"Period {period} was finalised before and cannot be billed again. "
+            "Usage that arrived since is billed with the next period."
         )
 
 

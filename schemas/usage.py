@@ -13,7 +13,7 @@ from schemas.frames import INSTANT, FrameSchema
 
 @dataclass(frozen=True, slots=True)
 class RawBatch:
-    """Messages of one source as they came off the wire, in offset order: one Kafka poll of a partition, or a slice of a file."""
+    """Messages of one source as they came, in offset order: one Kafka poll of a partition, or a slice of a file."""
 
     stream: str
     partition: int
