@@ -1,4 +1,4 @@
-"""The usage topic: wait until Kafka can be reached, and create the topic when it is missing."""
+"""The usage topic: reach it, create it when it is missing, and say what is wrong when it cannot be read on."""
 
 from __future__ import annotations
 
@@ -7,15 +7,31 @@ import logging
 import math
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnsupportedCodecError, for_code
 
-from schemas.errors import BadWorkspace, Refused
+from schemas.errors import BadWorkspace, Refused, StreamMoved
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 REMIND_SECONDS = 5.0
 KNOCK_SECONDS = 5.0
+
+
+def topic_moved(topic: str, stream: str, partition: int, position: int, why: str) -> StreamMoved:
+    """The error for a topic that no longer has the offset the ledger continues from."""
+    return StreamMoved(
+        f"Topic '{topic}' is not the one the ledger knows as '{stream}': the ledger has partition {partition} up to offset "
+        f"{position}, but {why}. If the topic was deleted, emptied or created again, set a new stream.epoch (any new name) and "
+        "start again; events that were rated before are recognised by their ids. If old events were removed by retention "
+        "before they were rated, send them again after that."
+    )
+
+
+def unreadable(topic: str, error: KafkaError) -> Refused:
+    """The error for a poll that would fail again: a codec we lack, a damaged record, a topic we may not read."""
+    hint = " Install the package `cramjam`, which has the codecs." if isinstance(error, UnsupportedCodecError) else ""
+    return Refused(f"Topic '{topic}' cannot be read: {error}.{hint} Nothing is lost; a restart continues from the ledger.")
 
 
 async def ensure_topic(bootstrap: str, topic: str, partitions: int, *, patience_seconds: float = math.inf) -> int:

@@ -23,12 +23,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import (
+    IllegalStateError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from pipelines.deliveries import Deliveries, Delivery
+from pipelines.topic import topic_moved, unreadable
 from schemas.errors import StreamMoved
 from schemas.usage import RawBatch
 
@@ -51,16 +57,6 @@ class Wiring:
     """Commit what is buffered now; true when it is in the ledger, false when the worker has failed."""
     fail: Callable[[BaseException], Awaitable[None]]
     """Stop the worker with this reason."""
-
-
-def moved(wiring: Wiring, partition: int, position: int, why: str) -> StreamMoved:
-    """The error for a topic that no longer has the offset the ledger continues from."""
-    return StreamMoved(
-        f"Topic '{wiring.topic}' is not the one the ledger knows as '{wiring.stream}': the ledger has partition {partition} "
-        f"up to offset {position}, but {why}. If the topic was deleted, emptied or created again, set a new stream.epoch (any "
-        "new name) and start again; events that were rated before are recognised by their ids. If old events were removed by "
-        "retention before they were rated, send them again after that."
-    )
 
 
 class FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
@@ -101,6 +97,11 @@ class FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         except OffsetOutOfRangeError as error:
             await self._check_out_of_range(error)
             return {}
+        except IllegalStateError:  # part of a rebalance, for Faust to handle
+            raise
+        except KafkaError as error:
+            await self._fail(unreadable(self.consumer.wiring.topic, error))
+            return {}
         # No await from here on: the records belong to the seek that is in force now (aiokafka drops those of earlier ones).
         found = {}
         for key, records in polled.items():
@@ -128,7 +129,7 @@ class FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         for key, offset in error.args[0].items():
             last = self._last.get(TP(key.topic, key.partition))
             if last is not None and offset >= last + 1:
-                await self._fail(moved(self.consumer.wiring, key.partition, last, f"the topic has no offset {offset}"))
+                await self._fail(self._moved(key.partition, last, f"the topic has no offset {offset}"))
 
     async def _check_ends(self, consumer: Any) -> None:
         """StreamMoved when a partition ends before our position.
@@ -143,7 +144,10 @@ class FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             if end is None or end > last:
                 self._short_since.pop(tp, None)
             elif time.monotonic() - self._short_since.setdefault(tp, time.monotonic()) > END_GRACE_SECONDS:
-                await self._fail(moved(self.consumer.wiring, tp.partition, last, f"the partition ends before offset {end}"))
+                await self._fail(self._moved(tp.partition, last, f"the partition ends before offset {end}"))
+
+    def _moved(self, partition: int, last: int, why: str) -> StreamMoved:
+        return topic_moved(self.consumer.wiring.topic, self.consumer.wiring.stream, partition, last, why)
 
     async def _fail(self, reason: BaseException) -> None:
         asyncio.run_coroutine_threadsafe(self.consumer.wiring.fail(reason), self.consumer.loop)
@@ -251,8 +255,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                 last = positions[tp.partition]
                 starts[tp] = earliest[tp] if last is None else last + 1
                 if starts[tp] < earliest[tp]:
-                    error = moved(self.wiring, tp.partition, starts[tp] - 1, f"the topic begins at offset {earliest[tp]}")
-                    await self.wiring.fail(error)
+                    why = f"the topic begins at offset {earliest[tp]}"
+                    await self.wiring.fail(topic_moved(tp.topic, self.wiring.stream, tp.partition, starts[tp] - 1, why))
                     return
             self._forget_all(tps)
             self.deliveries.open({tp.partition: start - 1 for tp, start in starts.items()})

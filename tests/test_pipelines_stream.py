@@ -24,10 +24,9 @@ def test_nothing_is_lost_or_repeated_when_workers_are_killed_in_flight(
 ) -> None:
     table = tmp_path / "table"
     options = {"topic": topic, "group": topic, "flush_events": 1_000}
-    for life in range(2):  # dies between the commit and the acknowledgement
-        send(kafka, topic, 2_000, first=2_000 * life)
-        worker = start_worker(table, kafka, worker_log, die_after_commits=1, **options)
-        assert wait_for(worker) == -signal.SIGKILL
+    send(kafka, topic, 4_000)
+    worker = start_worker(table, kafka, worker_log, die_after_commits=1, **options)
+    assert wait_for(worker) == -signal.SIGKILL  # between the commit and the acknowledgement
     before = heard(table).height
     worker = start_worker(table, kafka, worker_log, **options)
     feed = Feed(kafka, topic, first=4_000)
@@ -116,9 +115,7 @@ def test_a_worker_waits_for_its_broker_answers_for_its_health_and_stops_without_
     assert wait_for(worker) == 0
 
 
-def test_a_topic_that_lost_its_messages_is_noticed_and_a_new_epoch_mends_it(
-    topic: str, tmp_path: Path, worker_log: Path
-) -> None:
+def test_a_topic_that_lost_its_messages_is_noticed(topic: str, tmp_path: Path, worker_log: Path) -> None:
     table, options = tmp_path / "table", {"topic": topic, "group": topic}
     rated = RaterDouble(table)
     rated.assign([(f"kafka:{topic}@1", partition) for partition in range(PARTITIONS)])
@@ -132,10 +129,6 @@ def test_a_topic_that_lost_its_messages_is_noticed_and_a_new_epoch_mends_it(
         assert "StreamMoved: Topic" in worker_log.read_text()
         assert "set a new stream.epoch" in worker_log.read_text()
         assert heard(table).height == 1_000
-        worker = start_worker(table, kafka, worker_log, **options, epoch="2")
-        assert wait_for_messages(table, 1_040)["value"].n_unique() == 1_040
-        worker.terminate()
-        assert wait_for(worker) == 0
 
 
 def test_a_stopped_worker_commits_what_it_has_in_hand(kafka: str, topic: str, tmp_path: Path, worker_log: Path) -> None:
