@@ -64,9 +64,9 @@ class Stream(_Table):
     group: Name = "boss"
     """Consumer group. All workers of a ledger have the same one."""
     flush_seconds: float = Field(default=0.5, gt=0, le=60)
-    """Messages wait at most so long before they are committed to the ledger ..."""
+    """The longest that a message waits for others before they are committed to the ledger."""
     flush_events: int = Field(default=50_000, ge=1, le=1_000_000)
-    """... or until so many have come, whichever is first."""
+    """With so many messages in hand the worker commits without waiting."""
     session_seconds: float = Field(default=10.0, ge=1, le=300)
     """A worker that is silent for so long loses its partitions to the others."""
     host: str = "127.0.0.1"
@@ -97,8 +97,7 @@ class Settings(BaseSettings):
     )
 
     kafka: str = ""
-    """Bootstrap servers, `host:port` with commas between them. Empty: no Kafka; `boss rate` writes the ledger itself and
-    `boss dev` starts a broker of its own."""
+    """Bootstrap servers, `host:port` with commas between them. Empty: no Kafka, and `boss rate` writes the ledger itself."""
     company: Company = Company()
     billing: Billing = Billing()
     stream: Stream = Stream()
