@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from rating.rejects import REJECTED
+from rating.rejects import REJECTED, write_sentences
 from rating.seen import SeenEvents, fingerprint_events
 from rating.terms import Terms
 from schemas.usage import RejectReason
@@ -36,15 +36,14 @@ def drop_duplicates(events: pl.DataFrame, charged: pl.DataFrame, terms: Terms, s
     if again.is_empty():
         return Fresh(charged, REJECTED.empty(), 0)
     differs = again.filter(pl.col("content_hash") != pl.col("expected")).join(events, on="event", how="left")
-    rejected = differs.with_columns(
-        reason=pl.lit(RejectReason.DUPLICATE_DIFFERS.value),
-        detail=pl.format(
-            "Event '{}' of source '{}' was charged before with another subscription, time, meter or quantity; "
-            "send a correction under an id of its own.",
-            "event_id",
-            "event_source",
-        ),
+    sentence = pl.format(
+        "Event '{}' of source '{}' was charged before with another subscription, time, meter or quantity; "
+        "send a correction under an id of its own.",
+        "event_id",
+        "event_source",
     )
+    reason = RejectReason.DUPLICATE_DIFFERS
+    rejected = write_sentences(differs.with_columns(reason=pl.lit(reason.value)), {reason: sentence})
     return Fresh(
         charged.join(again, on="event", how="anti", maintain_order="left"),
         REJECTED.select(rejected),

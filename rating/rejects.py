@@ -70,7 +70,7 @@ def name_strangers(unmatched: pl.DataFrame, measured: pl.DataFrame, subjects: pl
         .join(active, on="event", how="left")
         .with_columns(reason=reason)
     )
-    return REJECTED.select(judged.with_columns(detail=_sentence(sentences)))
+    return REJECTED.select(write_sentences(judged, sentences))
 
 
 def name_problems(events: pl.DataFrame, problems: pl.DataFrame, meters: pl.DataFrame) -> pl.DataFrame:
@@ -97,8 +97,19 @@ def name_problems(events: pl.DataFrame, problems: pl.DataFrame, meters: pl.DataF
                 f"Property {what} is {{}}; that is more than can be rated exactly. Split it or choose a coarser unit.", shown
             ),
         }
-        found.append(REJECTED.select(told.with_columns(reason="problem").with_columns(detail=_sentence(sentences))))
+        found.append(REJECTED.select(write_sentences(told.with_columns(reason="problem"), sentences)))
     return pl.concat(found)
+
+
+def write_sentences(judged: pl.DataFrame, sentences: dict[RejectReason, pl.Expr]) -> pl.DataFrame:
+    """The rows with `detail`: the sentence that belongs to their `reason`.
+
+    In one chunk: Polars 2.1 panics in pl.format when the first chunk of a column is empty, which filters leave behind.
+    """
+    chosen: pl.Expr = pl.lit(None, pl.String)
+    for reason, sentence in sentences.items():
+        chosen = pl.when(pl.col("reason") == reason.value).then(sentence).otherwise(chosen)
+    return judged.rechunk().with_columns(detail=chosen)
 
 
 def write_rejects(events: pl.DataFrame, rejected: pl.DataFrame, terms: Terms) -> pl.DataFrame:
@@ -109,14 +120,6 @@ def write_rejects(events: pl.DataFrame, rejected: pl.DataFrame, terms: Terms) ->
             book_version=pl.lit(terms.book_version, pl.Int32), roster_version=pl.lit(terms.roster_version, pl.Int32)
         )
     )
-
-
-def _sentence(sentences: dict[RejectReason, pl.Expr]) -> pl.Expr:
-    """The sentence that belongs to the row's `reason`."""
-    chosen: pl.Expr = pl.lit(None, pl.String)
-    for reason, sentence in sentences.items():
-        chosen = pl.when(pl.col("reason") == reason.value).then(sentence).otherwise(chosen)
-    return chosen
 
 
 def _quoted(value: pl.Expr) -> pl.Expr:
