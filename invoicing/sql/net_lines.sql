@@ -62,7 +62,7 @@ select
     billable.price_id,
     billable.price_version,
     billable.meter_id,
-    meters.unit,
+    case when billable.charge = 'recurring' then 'licence-day' else meters.unit end as unit,
     coalesce(named.name_en, listed.name_en, billable.price_id) as name_en,
     coalesce(named.name_zh, listed.name_zh, billable.price_id) as name_zh,
     billable.usage_period,
