@@ -14,6 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from ledger.table import LedgerTable, source_id
+from pipelines.broker import die_with_parent
 from pipelines.rater import RateResult, Source
 from pipelines.settings import Stream
 from pipelines.worker import run_stream
@@ -67,7 +68,7 @@ def heard(folder: Path) -> pl.DataFrame:
 
 
 def start_worker(folder: Path, kafka: str, log: Path, **options: object) -> subprocess.Popen[bytes]:
-    """This file as a process. Options are those of `Stream`, die_after_commits and unwritable."""
+    """This file as a process, which ends with ours at the latest. Options are those of `Stream`, die_after_commits and unwritable."""
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     with log.open("ab") as out:
         return subprocess.Popen(
@@ -76,6 +77,7 @@ def start_worker(folder: Path, kafka: str, log: Path, **options: object) -> subp
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import orjson
 import polars as pl
 
+from pipelines.broker import die_with_parent
 from pipelines.producer import send_messages
 from pipelines.workspace import Workspace
 from tests.stream_watch import PARTITIONS, wait_for, wait_until
@@ -55,7 +56,13 @@ def start(workspace: Workspace, kafka: str, topic: str, log: Path) -> subprocess
     command = [sys.executable, "-m", "cli", "worker", "--workspace", str(workspace.root)]
     with log.open("ab") as out:
         return subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
+            command,
+            cwd=ROOT,
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )
 
 
