@@ -109,7 +109,7 @@ def write_sentences(judged: pl.DataFrame, sentences: dict[RejectReason, pl.Expr]
     chosen: pl.Expr = pl.lit(None, pl.String)
     for reason, sentence in sentences.items():
         chosen = pl.when(pl.col("reason") == reason.value).then(sentence).otherwise(chosen)
-    return judged.rechunk().with_columns(detail=chosen)
+    return judged.rechunk().select(pl.all(), detail=chosen)
 
 
 def write_rejects(events: pl.DataFrame, rejected: pl.DataFrame, terms: Terms) -> pl.DataFrame:
