@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import polars as pl
 
-from ledger.delta import DataFile, write_files
+from ledger.delta import DataFile, one_line, write_files
+from ledger.history import History
+from ledger.proof import RowProof, RowSum, read_groups
 from ledger.table import LedgerTable, source_id
-from schemas.errors import BrokenPromise, Fenced, LedgerBusy
+from ledger.verify import check_file, pinned_history
+from schemas.errors import BrokenPromise, Fenced, LedgerBusy, LedgerUnwritable
 
 SLICE_ROWS = 1_000_000
-"""Rows sorted at a time. A slice is a range of accounts, so memory does not grow with the month."""
+"""Rows in memory at a time, and in a file that a compaction writes. A slice is a range of accounts."""
+
+SLICE = "slice of the compaction"
 
 
 def stats(table: LedgerTable) -> pl.DataFrame:
@@ -24,7 +33,9 @@ def compact(table: LedgerTable, month: str) -> int:
     """Rewrite a month's files in the table's order: the same rows in few files, each a range of accounts.
 
     Worth it once a month is closed: a bill run reads sorted files three times faster. Writers may append to the same month
-    meanwhile; what they add stays as it is. The old files stay on disk for those who read an older version.
+    meanwhile; what they add stays as it is. The old files stay on disk for those who read an older version, and to prove the
+    new ones. Every row is read once, put aside with its range, and written once: time grows with the rows, memory does not,
+    unless one account has more than SLICE_ROWS.
 
     Returns:
         The number of files that were replaced; 0 when there was nothing to gain.
@@ -32,40 +43,87 @@ def compact(table: LedgerTable, month: str) -> int:
     Raises:
         LedgerBusy: Another compaction of the month was quicker. Nothing was changed.
         LedgerUnwritable: The folder cannot be written. Nothing was changed.
-        BrokenPromise: The new files would not hold as many rows as the old ones. Nothing was changed.
+        BrokenPromise: An old file is not what was committed, or the new ones do not hold its rows. Nothing was changed.
     """
     guard = source_id(f"compact:{month}", 0)
     expected = {guard: table.position(guard)}
     files = table.describe_files().filter(pl.col("folder") == month)
-    if files.height < 2 or not table.sort_by:
+    pinned = table.pin()
+    if files.height < 2 or not table.sort_by or pinned is None:
         return 0
-    paths = [table.path / name for name in files["path"]]
-    rows = pl.scan_parquet(paths, hive_partitioning=False, glob=False).select(table.schema.names())
-    new = [file for bounds in _slices(rows, table.sort_by[0]) for file in _write_slice(table, rows, bounds)]
-    written = sum(file.seal.rows for file in new)
-    if written != files["rows"].sum():
-        raise BrokenPromise(f"{table.path}: {month} has {files['rows'].sum()} rows, its compaction {written}")
+    names = files["path"].to_list()
+    _check_files(table, pinned_history(table, pinned)[0], names)
+    proof = RowProof(table.schema.names())
+    with _spill_folder(table.path) as spill:
+        paths = [table.path / name for name in names]
+        old = _spill_slices(paths, proof, _slices(paths, table.sort_by[0]), spill)
+        new = [file for slice_folder in sorted(spill.iterdir()) for file in _write_slice(table, slice_folder)]
+    written = sum((proof.of_file(table.path / file.seal.path) for file in new), RowSum())
+    if written != old or written.rows != files["rows"].sum():
+        raise BrokenPromise(f"{table.path}: the compaction of {month} does not hold the rows of its {files.height} files")
     try:
-        table.swap_files(files["path"].to_list(), new, expected=expected)
+        table.swap_files(names, new, expected=expected)
     except Fenced as error:
         raise LedgerBusy(table.path, "a compaction of the same month") from error
     return files.height
 
 
-def _slices(rows: pl.LazyFrame, column: str) -> list[tuple[str | None, str | None]]:
-    """Ranges [from, to) of the column's values with about SLICE_ROWS rows each; None is open."""
-    counts = rows.group_by(column).len().sort(column, nulls_last=False).collect()
+def _check_files(table: LedgerTable, history: History, names: Iterable[str]) -> None:
+    """A file that was changed must not find its way into a new one that looks right."""
+    findings = [*history.findings]
+    for name in names:
+        seal = history.seals.get(name)
+        findings += check_file(table.path, seal) if seal else []
+        if findings or seal is None:
+            what = findings[0].what if findings else "no commit in the chain added it"
+            raise BrokenPromise(f"{table.path / name}: {what}. Nothing was compacted. Run `boss ledger verify`.")
+
+
+@contextmanager
+def _spill_folder(folder: Path) -> Iterator[Path]:
+    """A folder for rows on their way, on the table's disk and outside the table. Gone afterwards."""
+    spill = folder / f"_spill-{uuid.uuid4().hex}"
+    try:
+        spill.mkdir()
+        yield spill
+    except (OSError, pl.exceptions.ComputeError) as error:
+        raise LedgerUnwritable(folder, one_line(error)) from error
+    finally:
+        shutil.rmtree(spill, ignore_errors=True)
+
+
+def _slices(paths: list[Path], column: str) -> pl.DataFrame:
+    """Every value of the column with the number of its slice. A slice is a range of values with about SLICE_ROWS rows."""
+    rows = pl.scan_parquet(paths, hive_partitioning=False, glob=False).select(column)
+    counts = rows.group_by(column).len().collect(engine="streaming").sort(column, nulls_last=False)
     number = (pl.col("len").cast(pl.Int64).cum_sum() - 1) // SLICE_ROWS
-    firsts = counts.filter(number != number.shift(1)).get_column(column).to_list()
-    return list(pairwise([None, *firsts, None]))
+    return counts.select(column, number.alias(SLICE))
 
 
-def _write_slice(table: LedgerTable, rows: pl.LazyFrame, bounds: tuple[str | None, str | None]) -> list[DataFile]:
-    low, high = bounds
-    key = pl.col(table.sort_by[0])
-    if low is not None:
-        rows = rows.filter(key >= low)
-    if high is not None:
-        rows = rows.filter((key < high) | key.is_null()) if low is None else rows.filter(key < high)
-    part = rows.collect()
-    return write_files(table.path, part, table.partition_by, table.sort_by, data_change=False)
+def _spill_slices(paths: list[Path], proof: RowProof, slices: pl.DataFrame, spill: Path) -> RowSum:
+    """Put every row into its slice's folder below `spill`, in files of any order. Returns what the rows add up to."""
+    total = RowSum()
+    waiting: list[pl.DataFrame] = []
+    for path in paths:
+        for rows in read_groups(path):
+            waiting.append(rows)
+            if sum(part.height for part in waiting) >= SLICE_ROWS:
+                total += _spill_rows(pl.concat(waiting), proof, slices, spill)
+                waiting = []
+    return total + _spill_rows(pl.concat(waiting), proof, slices, spill) if waiting else total
+
+
+def _spill_rows(rows: pl.DataFrame, proof: RowProof, slices: pl.DataFrame, spill: Path) -> RowSum:
+    placed = rows.join(slices, on=slices.columns[0], how="left", nulls_equal=True)
+    for (number,), part in placed.partition_by(SLICE, as_dict=True, include_key=False).items():
+        folder = spill / f"{number:09}"
+        folder.mkdir(exist_ok=True)
+        part.write_parquet(folder / f"{uuid.uuid4().hex}.parquet", compression="lz4", statistics=False)
+    return proof.of_rows(rows)
+
+
+def _write_slice(table: LedgerTable, folder: Path) -> list[DataFile]:
+    rows = pl.read_parquet(sorted(folder.iterdir()), hive_partitioning=False, glob=False).select(table.schema.names())
+    files = write_files(table.path, rows, table.partition_by, table.sort_by, data_change=False)
+    shutil.rmtree(folder)
+    return files
