@@ -21,8 +21,9 @@ EVENT_COLUMNS = ["event_source", "event_id", "subscription_id", "occurred_at", "
 def aggregate_totals(postings: LedgerTable, since_month: str | None = None) -> pl.DataFrame:
     """Where every running aggregate stands: AGGREGATE_KEY, `after_quanta` and `events`, one row per aggregate, in no order.
 
-    `events` is the number of its revenue rows. Each of them moves the aggregate from before to after, so the sum of the
-    steps is where it stands now, in whatever order and from whatever stream the rows came.
+    `events` is the number of its revenue rows that stand. Each row moves the aggregate from before to after, so the sum of the
+    steps is where it stands now, in whatever order and from whatever stream the rows came. A row that takes another back
+    moves it the other way; an aggregate of which all was taken back has not begun.
 
     Args:
         since_month: Only usage months from this one on (YYYY-MM); None is all.
@@ -33,7 +34,9 @@ def aggregate_totals(postings: LedgerTable, since_month: str | None = None) -> p
     step = pl.col("after_quanta").cast(pl.Int128) - pl.col("before_quanta").fill_null(0)
     # Rows of a bill run (fees, zero usage) move no running aggregate: the stream alone begins one.
     usage = _revenue(postings, since_month).filter(pl.col("event_id").is_not_null())
-    totals = usage.group_by(AGGREGATE_KEY).agg(after_quanta=step.sum(), events=pl.len().cast(pl.Int64)).collect()
+    sign = pl.when(pl.col("corrects").is_null()).then(1).otherwise(-1).cast(pl.Int64)
+    standing = usage.group_by(AGGREGATE_KEY).agg(after_quanta=step.sum(), events=sign.sum())
+    totals = standing.filter(pl.col("events") > 0).collect()
     try:
         return totals.with_columns(pl.col("after_quanta").cast(pl.Int64, strict=True))
     except pl.exceptions.InvalidOperationError as error:
@@ -41,12 +44,12 @@ def aggregate_totals(postings: LedgerTable, since_month: str | None = None) -> p
 
 
 def event_ids(postings: LedgerTable, since_month: str | None = None) -> pl.DataFrame:
-    """The events that were charged: EVENT_COLUMNS, one row per event and meter, in no order.
+    """The events that were charged, also those taken back since: EVENT_COLUMNS, one row per event and meter, in no order.
 
     Args:
         since_month: Only usage months from this one on (YYYY-MM); None is all.
     """
-    usage = _revenue(postings, since_month).filter(pl.col("event_id").is_not_null())
+    usage = _revenue(postings, since_month).filter(pl.col("event_id").is_not_null() & pl.col("corrects").is_null())
     return usage.select(EVENT_COLUMNS).unique().collect()
 
 

@@ -65,4 +65,5 @@ def _written(terms: Terms) -> list[pl.Expr]:
         month_name(pl.col("usage_period")).alias("usage_month"),
         pl.col("before_quanta").fill_null(0),
         to_amount(pl.col("amount")).alias("amount"),
+        pl.lit(None, pl.String).alias("corrects"),
     ]

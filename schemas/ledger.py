@@ -12,7 +12,7 @@ POSTINGS = FrameSchema(
     "POSTINGS",
     {
         # position: unique together
-        "stream": pl.String,  # 'kafka:usage@1' | 'file:<digest>' | 'run:2026-10'
+        "stream": pl.String,  # 'kafka:usage@1' | 'file:<digest>' | 'run:2026-10' | 'rerate:<digest>'
         "stream_partition": pl.Int32,
         "stream_offset": pl.Int64,
         "stream_row": pl.Int32,  # a message may hold many events, an event gives one row per price and role
@@ -46,12 +46,13 @@ POSTINGS = FrameSchema(
         "currency": pl.String,
         "amount": AMOUNT,  # f(after) - f(before)
         "tax_class": pl.String,
+        "corrects": pl.String,  # position of the row that this one takes back, as stream/partition/offset/row; null otherwise
     },
 )
 """One row per amount: event x price x role, or one recurring fee. Append-only.
 
 The aggregate is identified by (subscription_id, price_id, price_version, usage_period); per role and partner the amounts of
-one aggregate add up to f(last after_quanta).
+one aggregate add up to f(sum of its steps from before_quanta to after_quanta), rows that take others back included.
 """
 
 AGGREGATE_KEY = ["subscription_id", "price_id", "price_version", "usage_period"]

@@ -32,7 +32,8 @@ with known as (
         postings.quantity_scale,
         postings.currency,
         postings.amount,
-        postings.tax_class
+        postings.tax_class,
+        postings.corrects
     from postings
     union all
     select
@@ -64,7 +65,8 @@ with known as (
         run_postings.quantity_scale,
         run_postings.currency,
         run_postings.amount,
-        run_postings.tax_class
+        run_postings.tax_class,
+        run_postings.corrects
     from run_postings
 ),
 
@@ -99,6 +101,7 @@ placed as (
         known.currency,
         known.amount,
         known.tax_class,
+        known.corrects,
         case when known.charge = 'recurring' then '' else known.usage_month end as due_month,
         cut.through_offset,
         cut.through_month,
@@ -144,6 +147,7 @@ select
     placed.currency,
     placed.amount,
     placed.tax_class,
+    placed.corrects,
     placed.charge = 'usage' and placed.usage_month <= placed.after_month as late
 from placed
 where placed.stream_offset <= placed.through_offset

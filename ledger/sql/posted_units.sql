@@ -43,6 +43,7 @@ select
     cast(cast(postings.after_quanta as decimal(19, 0)) * scales.unit as decimal(38, 18)) as aggregate_after,
     postings.currency,
     postings.amount,
-    postings.tax_class
+    postings.tax_class,
+    postings.corrects
 from postings
 left join scales on scales.quantity_scale = postings.quantity_scale

@@ -1,21 +1,21 @@
--- No event is charged twice: as many usage rows as distinct events by price, role and partner.
+-- No event is charged twice: by price, role and partner an event has one row that stands, or none when it was taken back.
 -- grain: one row
 -- in:    postings
--- out:   currency (null), left (rows), right (distinct)
-with charged as (
-    select event_source, event_id, price_id, role, partner_id
+-- out:   currency (null), left (rows that stand), right (distinct events with one)
+with standing as (
+    select
+        event_source,
+        event_id,
+        price_id,
+        role,
+        partner_id,
+        sum(case when corrects is null then cast(1 as bigint) else cast(-1 as bigint) end) as standing_rows
     from postings
     where event_id is not null
-), distinct_charged as (
-    select distinct event_source, event_id, price_id, role, partner_id
-    from charged
-), counted as (
-    select
-        (select cast(count(*) as bigint) from charged) as charged_rows,
-        (select cast(count(*) as bigint) from distinct_charged) as distinct_rows
+    group by event_source, event_id, price_id, role, partner_id
 )
 select
     cast(null as varchar) as currency,
-    cast(charged_rows as decimal(38, 18)) as "left",
-    cast(distinct_rows as decimal(38, 18)) as "right"
-from counted
+    cast(coalesce(sum(abs(standing_rows)), 0) as decimal(38, 18)) as "left",
+    cast(count(case when standing_rows > 0 then 1 end) as decimal(38, 18)) as "right"
+from standing
