@@ -68,7 +68,7 @@ def heard(folder: Path) -> pl.DataFrame:
 
 
 def start_worker(folder: Path, kafka: str, log: Path, **options: object) -> subprocess.Popen[bytes]:
-    """This file as a process, which ends with ours at the latest. Options are those of `Stream`, die_after_commits and unwritable."""
+    """This file as a process that ends with ours. Options are those of `Stream`, die_after_commits and unwritable."""
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     with log.open("ab") as out:
         return subprocess.Popen(
