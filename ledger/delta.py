@@ -98,7 +98,10 @@ def write_files(
     else:
         if rows[partition_by].null_count():
             raise BrokenPromise(f"a row for {folder} has no {partition_by}")
-        parts = {str(key[0]): part for key, part in ordered.partition_by(partition_by, as_dict=True).items()}
+        values = ordered[partition_by].unique()
+        # most often there is one value only, and its rows need not be copied
+        split = {(values[0],): ordered} if len(values) == 1 else ordered.partition_by(partition_by, as_dict=True)
+        parts = {str(key[0]): part for key, part in split.items()}
     written: list[str] = []
     files: list[DataFile] = []
     try:

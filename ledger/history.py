@@ -86,25 +86,32 @@ class _Segment:
         except OSError:
             text = ""
         self.lines = [line for line in text.split("\n") if line]
-        self.places: dict[str, int] = {line[:DIGEST_LETTERS]: place for place, line in enumerate(self.lines)}
+        self.places: dict[str, list[int]] = {}
+        for place, line in enumerate(self.lines):
+            self.places.setdefault(line[:DIGEST_LETTERS], []).append(place)
         self.at = len(self.lines)
 
     def follow(self, wanted: Head) -> Entry | None:
         """The entry of this number and digest; None, and a finding, when it is not there."""
-        place = self.places.get(wanted.digest)
-        if place is None:
+        places = self.places.get(wanted.digest, [])
+        if not places:
             other = next((head for head, _ in self._numbered() if head.number == wanted.number), None)
             what = f"entry {wanted.number} of the chain is " + ("another one" if other else "missing")
             self._find(what, wanted.digest, other.digest if other else None)
             return None
-        text = self.lines[place][DIGEST_LETTERS + 1 :]
-        entry = parse_entry(text)
-        if digest_of(text) != wanted.digest or entry is None:
-            self._find(f"entry {wanted.number} of the chain was changed", wanted.digest, digest_of(text))
-        elif place > self.at:
-            self._find(f"entry {wanted.number} of the chain is out of order", f"before line {self.at + 1}", f"line {place + 1}")
+        true = [place for place in places if digest_of(self._text(place)) == wanted.digest]
+        place = max((place for place in true if place < self.at), default=(true or places)[-1])
+        if not true:
+            what = f"entry {wanted.number} of the chain was changed"
+            self._find(what, wanted.digest, digest_of(self._text(place)))
+        elif place >= self.at:
+            what = f"entry {wanted.number} of the chain is out of order"
+            self._find(what, f"before line {self.at + 1}", f"line {place + 1}")
         self.at = min(place, self.at)
-        return entry
+        return parse_entry(self._text(place))
+
+    def _text(self, place: int) -> str:
+        return self.lines[place][DIGEST_LETTERS + 1 :]
 
     def older(self, number: int) -> Head | None:
         """The newest line that says it is older than `number`; None when this file has none."""

@@ -18,7 +18,10 @@ from ledger.verify import check_file, pinned_history
 from schemas.errors import BrokenPromise, Fenced, LedgerBusy, LedgerUnwritable
 
 SLICE_ROWS = 1_000_000
-"""Rows in memory at a time, and in a file that a compaction writes. A slice is a range of accounts."""
+"""Rows in a file that a compaction writes. A slice is a range of accounts."""
+
+SPILL_ROWS = 250_000
+"""Rows in memory while they are put aside with their slices."""
 
 SLICE = "slice of the compaction"
 
@@ -107,7 +110,7 @@ def _spill_slices(paths: list[Path], proof: RowProof, slices: pl.DataFrame, spil
     for path in paths:
         for rows in read_groups(path):
             waiting.append(rows)
-            if sum(part.height for part in waiting) >= SLICE_ROWS:
+            if sum(part.height for part in waiting) >= SPILL_ROWS:
                 total += _spill_rows(pl.concat(waiting), proof, slices, spill)
                 waiting = []
     return total + _spill_rows(pl.concat(waiting), proof, slices, spill) if waiting else total

@@ -44,7 +44,7 @@ HEADS = FrameSchema(
         "files": pl.Int64,
         "rows": pl.Int64,
         "unproven": pl.Int64,  # compactions whose old files a vacuum has deleted: proven then, not again
-        "head": pl.String,  # table:number:digest, as `--head` takes it
+        "head": pl.String,  # table/number/digest, as `--head` takes it
     },
 )
 """Where each table's chain stands; one row per table that has one."""
@@ -89,10 +89,10 @@ def verify(table: LedgerTable, progress: Progress = lambda _: None) -> pl.DataFr
 
 def parse_head(text: str) -> tuple[str, Head]:
     """Table and place in its chain of a head as HEADS prints it."""
-    name, _, rest = text.strip().partition(":")
-    number, _, digest = rest.partition(":")
+    name, _, rest = text.strip().partition("/")
+    number, _, digest = rest.partition("/")
     if not (number.isdecimal() and len(digest) == DIGEST_LETTERS):
-        raise BadInput(f"'{text}' is no head. Copy one from what `boss ledger verify` prints: table:number:digest.")
+        raise BadInput(f"'{text}' is no head. Copy one from what `boss ledger verify` prints: table/number/digest.")
     return name, Head(int(number), digest)
 
 
@@ -131,7 +131,7 @@ def verify_table(table: LedgerTable, noted: Sequence[Head], progress: Progress) 
         "files": len(live),
         "rows": sum(seal.rows for seal in live),
         "unproven": sum(was_vacuumed(entry, history) for entry in history.compactions),
-        "head": f"{name}:{head.number}:{head.digest}",
+        "head": f"{name}/{head.number}/{head.digest}",
     }
     return _report(name, findings, [stand])
 
@@ -157,6 +157,7 @@ def _report(name: str, findings: Sequence[Finding], heads: Sequence[dict[str, ob
 
 def _compare_log(path: Path, pinned: DeltaTable, history: History) -> Iterator[Finding]:
     """Commits still in the Delta log against the chain: each carries the chain's entry and does what the entry says."""
+    last = 0
     for file in sorted((path / LOG).glob("*.json")):
         if not file.stem.isdecimal() or not 0 < int(file.stem) <= pinned.version():
             continue
@@ -170,7 +171,10 @@ def _compare_log(path: Path, pinned: DeltaTable, history: History) -> Iterator[F
         elif history.digests.get(commit.entry.number) != commit.entry.head.digest or commit.digest != commit.entry.head.digest:
             known = history.digests.get(commit.entry.number)
             yield Finding(name, f"the commit carries another entry {commit.entry.number}", known, commit.entry.head.digest)
+        elif commit.entry.number <= last:
+            yield Finding(name, "the commits are out of order", f"after entry {last}", f"entry {commit.entry.number}")
         else:
+            last = commit.entry.number
             yield from _compare_commit(name, commit.entry, commit.added, commit.removed)
 
 

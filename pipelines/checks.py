@@ -6,12 +6,16 @@ writes; these can be run by anybody at any time, over everything that is final.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import duckdb
 import polars as pl
 
 import invoicing.queries
 import ledger.maintain
 import ledger.queries
+import ledger.vacuum
+import ledger.verify
 import settlement.queries
 from pipelines.bill_run import final_periods
 from pipelines.billed_rows import view_billed_rows
@@ -32,6 +36,8 @@ CHECKED = FrameSchema(
     },
 )
 """One row per comparison, currency and period."""
+
+AUDIT_DAYS = ledger.vacuum.AUDIT_DAYS
 
 LEDGER_COMPARISONS = {
     "journal: debits = credits": "compare_debits_credits",
@@ -87,3 +93,17 @@ def ledger_stats(workspace: Workspace) -> pl.DataFrame:
 def compact_month(workspace: Workspace, period: Period) -> int:
     """Rewrite a month's postings as few sorted files; returns how many files were replaced."""
     return ledger.maintain.compact(workspace.ledger().postings, str(period))
+
+
+def verify_ledger(workspace: Workspace, noted: Sequence[str], progress: Callable[[str], None]) -> ledger.verify.Verified:
+    """Every table against its chain, and every noted head; gives what was found and where the chains stand now."""
+    return ledger.verify.verify_ledger(workspace.ledger(), noted, progress)
+
+
+def vacuum_ledger(workspace: Workspace, keep_days: int, *, delete: bool, below_audit_window: bool) -> pl.DataFrame:
+    """REMOVALS of every table: files that are deleted, or would be."""
+    tables = workspace.ledger().tables().values()
+    removals = [
+        ledger.vacuum.vacuum(table, keep_days, delete=delete, below_audit_window=below_audit_window) for table in tables
+    ]
+    return pl.concat(removals)
