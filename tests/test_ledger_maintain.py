@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 import ledger.maintain
 from ledger.book import open_ledger
-from ledger.delta import write_files
+from ledger.delta import DataFile, write_files
 from ledger.maintain import compact, stats
-from ledger.table import LedgerTable, source_id
-from schemas.errors import LedgerBusy
-from schemas.ledger import POSITION_KEY, POSTINGS
-
-KAFKA = source_id("kafka:usage@1", 0)
-
-
-def fill(table: LedgerTable, first: int, count: int, month: str = "2026-10") -> None:
-    """One commit with `count` rows from offset `first` on, over seven accounts."""
-    rows: list[dict[str, object]] = [
-        {
-            "stream": "kafka:usage@1",
-            "stream_partition": 0,
-            "stream_offset": offset,
-            "stream_row": 0,
-            "account_id": f"account-{offset % 7}",
-            "usage_month": month,
-        }
-        for offset in range(first, first + count)
-    ]
-    table.append(POSTINGS.build(rows), expected={KAFKA: first - 1 if first else None}, reached={KAFKA: first + count - 1})
+from ledger.table import LedgerTable
+from ledger.verify import verify
+from schemas.errors import BrokenPromise, LedgerBusy, LedgerUnwritable
+from schemas.ledger import POSITION_KEY
+from tests.ledger_world import KAFKA, fill, postings
 
 
 def rows_of(table: LedgerTable) -> pl.DataFrame:
@@ -78,6 +63,51 @@ def test_a_month_in_one_file_or_without_any_is_left_alone(table: LedgerTable) ->
     before = table.version()
     assert compact(table, "2026-11") == compact(table, "2030-01") == 0
     assert table.version() == before
+
+
+def test_rows_without_an_account_and_of_one_account_are_compacted_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger.maintain, "SLICE_ROWS", 5)
+    monkeypatch.setattr(ledger.maintain, "SPILL_ROWS", 7)
+    table = open_ledger(tmp_path).postings
+    nobody = postings(0, 20).with_columns(account_id=pl.lit(None, pl.String))
+    table.append(nobody, expected={}, reached={KAFKA: 19})
+    alone = postings(20, 20).with_columns(account_id=pl.lit("acme"))
+    table.append(alone, expected={KAFKA: 19}, reached={KAFKA: 39})
+    before = rows_of(table)
+    assert compact(table, "2026-10") == 2
+    assert rows_of(table).equals(before)
+    assert verify(table).is_empty()
+
+
+def test_a_month_may_be_compacted_again_and_again(table: LedgerTable) -> None:
+    for first in (200, 220):
+        compact(table, "2026-10")
+        table.append(postings(first, 20), expected={KAFKA: first - 1 if first > 200 else 104}, reached={KAFKA: first + 19})
+    before = rows_of(table)
+    assert compact(table, "2026-10") == 2
+    assert rows_of(table).equals(before)
+    assert verify(table).is_empty()
+
+
+def test_a_compaction_that_would_lose_a_row_changes_nothing(table: LedgerTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write_one_row_twice(folder: Path, rows: pl.DataFrame, *args: Any, **named: Any) -> list[DataFile]:
+        return write_files(folder, pl.concat([rows[:-1], rows[:1]]), *args, **named)
+
+    monkeypatch.setattr(ledger.maintain, "write_files", write_one_row_twice)
+    before, version = rows_of(table), table.version()
+    with pytest.raises(BrokenPromise, match="does not hold the rows of its 5 files"):
+        compact(table, "2026-10")
+    assert (table.version(), rows_of(table).equals(before)) == (version, True)
+
+
+def test_a_compaction_without_space_says_so_and_cleans_up(table: LedgerTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **named: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", refuse)
+    with pytest.raises(LedgerUnwritable, match="No space left on device"):
+        compact(table, "2026-10")
+    assert not list(table.path.glob("_spill-*"))
 
 
 def test_appends_during_a_compaction_survive_it(table: LedgerTable, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ import ledger.table
 from ledger.book import open_ledger
 from ledger.delta import write_files
 from ledger.table import LedgerTable, parse_source, source_id
+from ledger.verify import verify, verify_ledger
 from schemas.errors import BrokenPromise, Fenced, LedgerUnwritable, Refused
 from schemas.frames import AMOUNT, INSTANT, FrameSchema
 from schemas.ledger import POSTINGS
@@ -363,6 +364,8 @@ def test_two_processes_append_their_own_sources_to_one_table(tmp_path: Path) -> 
         == table.describe_files()["rows"].sum()
         == 50
     )
+    assert verify(table).is_empty(), "their commits stand in one chain"
+    assert verify_ledger(open_ledger(tmp_path)).heads["commits"].to_list() == [50]
 
 
 def test_positions_outlive_checkpoints_and_the_cleaning_of_the_log(tmp_path: Path) -> None:
