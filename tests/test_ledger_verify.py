@@ -233,6 +233,19 @@ def test_a_ledger_set_back_to_an_earlier_day_agrees_with_itself_but_not_with_a_n
     assert (finding["what"], finding["found"]) == ("the noted head 6 is not in the chain", "the chain ends at entry 5")
 
 
+def test_a_copy_made_while_workers_write_verifies_when_the_log_is_copied_first(table: LedgerTable, tmp_path: Path) -> None:
+    copy = tmp_path / "copy" / "postings"
+    shutil.copytree(table.path / "_delta_log", copy / "_delta_log")
+    fill(table, 100, 5)
+    compact(table, "2026-10")
+    shutil.copytree(table.path, copy, ignore=shutil.ignore_patterns("_delta_log"), dirs_exist_ok=True)
+    copied = open_ledger(copy.parent).postings
+    assert verify(copied).is_empty()
+    assert copied.scan().collect().height == 100
+    fill(copied, 100, 5)
+    assert verify(copied).is_empty()
+
+
 def test_a_head_stays_in_the_chain_as_the_table_grows(table: LedgerTable) -> None:
     noted = head_of(table)
     fill(table, 100, 5)
