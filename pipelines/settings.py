@@ -63,7 +63,7 @@ class Stream(_Table):
     """Names this life of the topic. Give a new one when the topic was deleted, emptied or repartitioned."""
     group: Name = "boss"
     """Consumer group. All workers of a ledger have the same one."""
-    flush_seconds: float = Field(default=0.5, gt=0, le=60)
+    flush_seconds: float = Field(default=0.2, gt=0, le=60)
     """The longest that a message waits for others before they are committed to the ledger."""
     flush_events: int = Field(default=50_000, ge=1, le=1_000_000)
     """With so many messages in hand the worker commits without waiting."""
