@@ -49,15 +49,16 @@ class History:
             self.positions.setdefault(source, position)
 
 
-def read_history(path: Path, head: Head, origin: Head) -> History:
-    """Follow the chain of the table in `path` from its head back to its origin.
+def read_history(path: Path, head: Head | None, origin: Head) -> History:
+    """Follow the chain of the table in `path` from its head (None: its newest line) back to its origin.
 
     Where an entry is missing or edited that is a finding, and the next older line is followed, so that the files can still be
     named. Lines that the head does not lead back to belong to commits that did not happen; they mean nothing.
     """
     history = History()
-    wanted: Head | None = head
-    for segment in range(max(head.number - 1, 0) // SEGMENT_ENTRIES, -1, -1):
+    wanted = head
+    segments = len(list((path / CHAIN_FOLDER).glob("*.txt"))) if head is None else -(-head.number // SEGMENT_ENTRIES)
+    for segment in reversed(range(segments)):
         file = Path(CHAIN_FOLDER) / f"{segment:06}.txt"
         walk = _Segment(path, str(file), history.findings)
         wanted = wanted if wanted is not None else walk.newest()

@@ -108,6 +108,8 @@ def verify_table(table: LedgerTable, noted: Sequence[Head], progress: Progress) 
         findings = [Finding(LOG, "the table is gone, its chain is there", None, None)] if gone else []
         findings += [_not_in_chain(head, None, 0) for head in noted]
         return _report(name, findings, [])
+    while read_head(table.path, pinned) is None and table.version() > pinned.version():
+        pinned.update_incremental()  # the log was cleaned in this very moment
     history, head = pinned_history(table, pinned)
     findings = [*history.findings]
     findings += [
@@ -137,13 +139,13 @@ def verify_table(table: LedgerTable, noted: Sequence[Head], progress: Progress) 
 
 
 def pinned_history(table: LedgerTable, pinned: DeltaTable) -> tuple[History, Head]:
-    """The chain of a version, and its head."""
+    """The chain of a version, and its head. Without one (other hands changed the log) the chain is read from its last line."""
     head = read_head(table.path, pinned)
     if head is not None:
         return read_history(table.path, head, origin_of(pinned)), head
-    history = read_history(table.path, Head(0, ""), origin_of(pinned))
-    history.findings[:] = [Finding(LOG, "the newest commit does not say where the chain stands", None, None)]
-    return history, Head(0, "")
+    history = read_history(table.path, None, origin_of(pinned))
+    history.findings.insert(0, Finding(LOG, "the newest commit does not say where the chain stands", None, None))
+    return history, Head(max(history.digests, default=0), "")
 
 
 def _not_in_chain(noted: Head, digest: str | None, length: int) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.lock import LOCK_FILE, writer_lock
+from ledger.lock import LOCK_FILE, TURN_SECONDS, commit_turn, writer_lock
 from schemas.errors import LedgerBusy, LedgerUnwritable
 
 
@@ -81,3 +82,13 @@ def test_a_folder_that_cannot_hold_the_lock_is_named(tmp_path: Path) -> None:
     (tmp_path / "ledger").write_text("a file")
     with pytest.raises(LedgerUnwritable, match="ledger cannot be written"), writer_lock(tmp_path / "ledger", exclusive=True):
         pass
+
+
+def test_writers_of_a_table_take_turns(tmp_path: Path) -> None:
+    with commit_turn(tmp_path):
+        began = time.monotonic()
+        with commit_turn(tmp_path):
+            assert time.monotonic() - began >= TURN_SECONDS, "it waits, but not for ever: the other may be suspended"
+    began = time.monotonic()
+    with commit_turn(tmp_path), commit_turn(tmp_path / "no such folder"):
+        assert time.monotonic() - began < TURN_SECONDS
