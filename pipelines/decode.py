@@ -130,7 +130,7 @@ def _place(read: pl.DataFrame, parts: Parts, origin: pl.DataFrame) -> pl.DataFra
 
 def _judge(events: pl.DataFrame, properties: Sequence[str], clock_skew_seconds: int) -> Decoded:
     """Separates the events from what is none."""
-    faults = [("reason", "detail"), *map(_judge_text, ENVELOPE)]
+    faults: list[tuple[str | pl.Expr, str | pl.Expr]] = [("reason", "detail"), *map(_judge_text, ENVELOPE)]
     time = judge_times(pl.col("time"), pl.col("occurred_at"), pl.col("received_at"), clock_skew_seconds)
     reason = pl.coalesce(*(reason for reason, _ in faults), time[0])
     detail = pl.coalesce(*(detail for _, detail in faults), time[1])

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+from rating.compiled import compiled
+from rating.numbers import Keys, NumberedKeys, NumberedNames, Numbers
+from schemas.errors import BrokenPromise
 from schemas.ledger import AGGREGATE_KEY, Role
 
-_STANDING = {"after_quanta": pl.Int64(), "events": pl.Int64()}
-_TOTALS = {
-    "subscription_id": pl.String(),
-    "price_id": pl.String(),
-    "price_version": pl.String(),
-    "usage_period": pl.Date(),
-} | _STANDING
+_NAMES = AGGREGATE_KEY[:3]
+_DAY_BITS = 24
+_GROWTH = 1.5
 
 
 class Counters:
-    """Per AGGREGATE_KEY a whole number of quanta and the number of rows that made it; one that has not begun has neither."""
+    """Per AGGREGATE_KEY a whole number of quanta and the number of rows that made it; one that has not begun has neither.
+
+    Names are numbered once, whatever book or roster they come from, and an aggregate is one 64-bit key: the number of
+    (subscription, price, price version) and the first day of the period. So a batch costs the same however many there are.
+    """
 
     def __init__(self) -> None:
-        self._totals = pl.DataFrame(schema=_TOTALS)
+        self._names = NumberedNames(_NAMES)
+        self._aggregates = NumberedKeys()
+        self._standing: npt.NDArray[np.int64] = np.empty((0, 2), np.int64)  # quanta and rows, by number of the aggregate
 
     def __len__(self) -> int:
-        return self._totals.height
+        return len(self._aggregates)
 
     def load(self, totals: pl.DataFrame) -> None:
         """Replace everything.
@@ -30,7 +37,8 @@ class Counters:
         Args:
             totals: AGGREGATE_KEY, `after_quanta` and `events`, one row per aggregate.
         """
-        self._totals = totals.select(pl.col(name).cast(dtype) for name, dtype in _TOTALS.items())
+        self.__init__()  # type: ignore[misc]
+        self._move(totals, totals["after_quanta"], totals["events"])
 
     def before(self, keys: pl.DataFrame) -> pl.DataFrame:
         """Where each aggregate stands: `after_quanta` and `events`, in the order of `keys`.
@@ -38,23 +46,60 @@ class Counters:
         An aggregate that has not begun has a null `after_quanta` and 0 `events`.
 
         Args:
-            keys: AGGREGATE_KEY, each at most once.
+            keys: AGGREGATE_KEY.
         """
-        found = keys.select(AGGREGATE_KEY).join(self._totals, on=AGGREGATE_KEY, how="left", maintain_order="left")
-        return found.select("after_quanta", pl.col("events").fill_null(0))
+        name = self._names.find(keys)
+        found = self._aggregates.find(_aggregate_keys(name, keys["usage_period"]))
+        standing = np.empty((2, len(found)), np.int64)
+        _read(self._standing, found, standing[0], standing[1])
+        frame = pl.DataFrame({"after_quanta": standing[0], "events": standing[1]})
+        return frame.with_columns(pl.when(pl.col("events") > 0).then("after_quanta").alias("after_quanta"))
 
     def advance(self, postings: pl.DataFrame) -> None:
         """Take over the state after these rows, once they are in the ledger.
 
         Args:
-            postings: POSTINGS. Each row moves its aggregate from before to after, so the steps add up to where it stands.
+            postings: POSTINGS. Each row moves its aggregate from before to after, so the steps add up to where it stands; a
+                row that takes another back counts against it.
         """
         usage = postings.filter((pl.col("role") == Role.REVENUE.value) & pl.col("event_id").is_not_null())
-        if usage.is_empty():
+        events = usage.select(pl.when(pl.col("corrects").is_null()).then(1).otherwise(-1).cast(pl.Int64)).to_series()
+        self._move(usage, usage["after_quanta"] - usage["before_quanta"], events)
+
+    def _move(self, keys: pl.DataFrame, quanta: pl.Series, events: pl.Series) -> None:
+        """Add `quanta` and `events` to the aggregates of `keys`, row by row."""
+        if keys.is_empty():
             return
-        step = pl.col("after_quanta") - pl.col("before_quanta")
-        moved = usage.select(*AGGREGATE_KEY, after_quanta=step, events=pl.lit(1, pl.Int64))
-        touched = self._totals.join(moved, on=AGGREGATE_KEY, how="semi")
-        reached = pl.concat([touched, moved]).group_by(AGGREGATE_KEY).agg(pl.col(*_STANDING).sum())
-        others = self._totals.join(moved, on=AGGREGATE_KEY, how="anti")
-        self._totals = pl.concat([others, reached.select(list(_TOTALS))])
+        aggregate = self._aggregates.add(_aggregate_keys(self._names.add(keys), keys["usage_period"]))
+        if len(self) > len(self._standing):
+            longer = np.zeros((max(len(self), int(len(self._standing) * _GROWTH)), 2), np.int64)
+            longer[: len(self._standing)] = self._standing
+            self._standing = longer
+        _move(self._standing, aggregate, quanta.cast(pl.Int64).to_numpy(), events.cast(pl.Int64).to_numpy())
+
+
+def _aggregate_keys(name: pl.Series, usage_period: pl.Series) -> Keys:
+    """The number of the names in the high bits, the period's day in the low; of unknown names a key that nobody has."""
+    day = usage_period.to_physical().cast(pl.Int64) + (1 << (_DAY_BITS - 1))
+    if not day.is_between(0, (1 << _DAY_BITS) - 1).all():
+        raise BrokenPromise("a usage period starts beyond the days that counters tell apart")
+    return (name * (1 << _DAY_BITS) + day).to_numpy().view(np.uint64)
+
+
+@compiled
+def _read(
+    standing: npt.NDArray[np.int64], found: Numbers, quanta: npt.NDArray[np.int64], events: npt.NDArray[np.int64]
+) -> None:
+    for i in range(len(found)):
+        number = found[i]
+        quanta[i] = standing[number, 0] if number >= 0 else 0
+        events[i] = standing[number, 1] if number >= 0 else 0
+
+
+@compiled
+def _move(
+    standing: npt.NDArray[np.int64], moved: Numbers, quanta: npt.NDArray[np.int64], events: npt.NDArray[np.int64]
+) -> None:
+    for i in range(len(moved)):
+        standing[moved[i], 0] += quanta[i]
+        standing[moved[i], 1] += events[i]

@@ -1,4 +1,4 @@
-"""Which events were charged before, and with which content: 16 bytes an event, whatever its id looks like.
+"""Which events were charged before, and with which content: two numbers an event, whatever its id looks like.
 
 Of an event two 64-bit hashes are kept: of (source, id), and of what was charged (subscription, time, meter, quantity). Two
 different ids share a hash once in 2^64; such an event is not lost: its content differs too, so it becomes a reject with a
@@ -7,15 +7,16 @@ reason. Hashes are of this process and version; they are never stored.
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
+from rating.numbers import Keys, NumberedKeys
 from schemas.ledger import Role
 
 CONTENT = ["subscription_id", "occurred_at", "meter_id", "quantity_quanta"]
 """What two deliveries of one event must agree on, besides source and id."""
 
-_GROWTH = 4
-"""A run is at least so many times as long as the next one; so there are few to search, and each hash is moved seldom."""
+_GROWTH = 1.5
 
 
 def fingerprint_events(rows: pl.DataFrame, by: str | None = None) -> pl.DataFrame:
@@ -37,13 +38,14 @@ def fingerprint_events(rows: pl.DataFrame, by: str | None = None) -> pl.DataFram
 
 
 class SeenEvents:
-    """The hashes of all charged events, in a few sorted runs that are searched and merged."""
+    """The hashes of all charged events."""
 
     def __init__(self) -> None:
-        self._runs: list[pl.DataFrame] = []
+        self._ids = NumberedKeys()
+        self._contents: Keys = np.empty(0, np.uint64)  # by number of the id
 
     def __len__(self) -> int:
-        return sum(run.height for run in self._runs)
+        return len(self._ids)
 
     def load(self, ids: pl.DataFrame) -> None:
         """Replace everything.
@@ -51,34 +53,34 @@ class SeenEvents:
         Args:
             ids: `event_source`, `event_id` and CONTENT, one row per charged event and meter.
         """
-        self._runs = []
+        self._ids = NumberedKeys()
         self._add(fingerprint_events(ids))
 
     def check(self, id_hashes: pl.Series) -> pl.Series:
         """The content hash an event of this id was charged with, in the order of `id_hashes`; null for new ones."""
-        known = pl.Series("known", [None], pl.UInt64).new_from_index(0, len(id_hashes))
-        for run in self._runs:
-            place = run["id_hash"].search_sorted(id_hashes, side="left").clip(upper_bound=run.height - 1)
-            hit = run["id_hash"].gather(place) == id_hashes
-            if hit.any():
-                known = run["content_hash"].gather(place).zip_with(hit, known).alias("known")
-        return known
+        number = pl.Series(self._ids.find(id_hashes.to_numpy()))
+        if not (number >= 0).any():
+            return pl.Series("known", [None], pl.UInt64).new_from_index(0, len(number))
+        content = pl.Series("known", self._contents[number.clip(lower_bound=0).to_numpy()])
+        return content.zip_with(number >= 0, pl.Series([None], dtype=pl.UInt64))
 
     def remember(self, postings: pl.DataFrame) -> None:
         """Take over the events of these rows, once they are in the ledger.
 
         Args:
-            postings: POSTINGS; rows without an event, and rows of other roles than revenue, say nothing new.
+            postings: POSTINGS; rows without an event, rows of other roles than revenue and rows that take others back say
+                nothing new.
         """
-        self._add(
-            fingerprint_events(postings.filter((pl.col("role") == Role.REVENUE.value) & pl.col("event_id").is_not_null()))
-        )
+        is_usage = (pl.col("role") == Role.REVENUE.value) & pl.col("event_id").is_not_null() & pl.col("corrects").is_null()
+        self._add(fingerprint_events(postings.filter(is_usage)))
 
     def _add(self, fingerprints: pl.DataFrame) -> None:
-        """Add a sorted run, merged with those that are not much longer. Runs stay ordered, longest first."""
+        """Add one row per id."""
         if fingerprints.is_empty():
             return
-        added = fingerprints.select("id_hash", "content_hash").sort("id_hash")
-        while self._runs and self._runs[-1].height < _GROWTH * added.height:
-            added = pl.concat([self._runs.pop(), added]).sort("id_hash")
-        self._runs.append(added)
+        number = self._ids.add(fingerprints["id_hash"].to_numpy())
+        if len(self) > len(self._contents):
+            longer = np.empty(max(len(self), int(len(self._contents) * _GROWTH)), np.uint64)
+            longer[: len(self._contents)] = self._contents
+            self._contents = longer
+        self._contents[number] = fingerprints["content_hash"].to_numpy()

@@ -60,3 +60,9 @@ def test_each_usage_period_is_an_aggregate_of_its_own() -> None:
     counters.advance(POSTINGS.build([moved("a", 0, 3), moved("a", 0, 4, usage_period=date(2026, 11, 1))]))
     assert standing(counters, "a", period=date(2026, 11, 1)) == [(4, 1)]
     assert standing(counters, "a", period=date(1969, 12, 1)) == [(None, 0)]
+
+
+def test_rows_that_take_others_back_undo_an_aggregate() -> None:
+    counters = Counters()
+    counters.advance(POSTINGS.build([moved("a", 0, 3), moved("a", 3, 0, corrects="k/0/0/0")]))
+    assert standing(counters, "a") == [(None, 0)]
