@@ -1,0 +1,118 @@
+"""The usage that the ledger knows, read back from its own rows: what was measured, when, for whom, and what stands for it.
+
+Every correction of prices starts here: replay, what-if and re-rating need no message again. A usage row says what its event
+measured; an event that several prices of one meter charged has several rows and is one measured event. A row stands until
+another row names it in `corrects`. Rows are read account by account, so memory is that of the largest range of accounts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from schemas.frames import INSTANT, FrameSchema
+from schemas.ledger import AGGREGATE_KEY, POSITION_KEY, Role
+
+POSTED_USAGE = FrameSchema(
+    "POSTED_USAGE",
+    {
+        "stream": pl.String,  # where the event was charged first
+        "stream_partition": pl.Int32,
+        "stream_offset": pl.Int64,
+        "stream_row": pl.Int32,
+        "event_source": pl.String,
+        "event_id": pl.String,
+        "occurred_at": INSTANT,
+        "account_id": pl.String,
+        "subscription_id": pl.String,
+        "meter_id": pl.String,
+        "quantity_quanta": pl.Int64,  # what the event reported
+        "quantity_scale": pl.Int8,
+        "dimensions": pl.String,
+    },
+)
+"""One row per event and meter, in order of position."""
+
+RANGE_ROWS = 500_000
+"""Rows of the ledger in memory at a time, unless one account has more."""
+
+EVENT = ["event_source", "event_id"]
+"""What tells events apart."""
+
+_POSITION_TEXT = r"^(.*)/(-?\d+)/(-?\d+)/(-?\d+)$"
+
+
+def usage_rows(postings: pl.LazyFrame, first_month: str, last_month: str) -> pl.LazyFrame:
+    """POSTINGS of usage events of these usage months and those between. Fees that a bill run posts have no event."""
+    month = pl.col("usage_month")
+    return postings.filter(
+        (month >= first_month) & (month <= last_month) & (pl.col("charge") == "usage") & pl.col("event_id").is_not_null()
+    )
+
+
+def by_accounts(rows: pl.LazyFrame, range_rows: int = RANGE_ROWS) -> Iterator[pl.DataFrame]:
+    """The rows, a range of whole accounts at a time, in order of account."""
+    counts = rows.group_by("account_id").agg(rows=pl.len().cast(pl.Int64)).sort("account_id").collect()
+    numbered = counts.with_columns(number=(pl.col("rows").cum_sum() - 1) // range_rows)
+    account = pl.col("account_id")
+    for part in numbered.partition_by("number", maintain_order=True) if counts.height else []:
+        yield rows.filter((account >= part["account_id"][0]) & (account <= part["account_id"][-1])).collect()
+
+
+def position_text() -> pl.Expr:
+    """A row's position as `corrects` writes it: stream/partition/offset/row."""
+    return pl.concat_str([pl.col(name).cast(pl.String) for name in POSITION_KEY], separator="/")
+
+
+def standing_rows(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows that no other row takes back, without those that only take back.
+
+    Args:
+        rows: POSTINGS, with all the corrections of the aggregates in it; one usage month holds an aggregate as a whole.
+    """
+    kept = rows.filter(pl.col("corrects").is_null())
+    if kept.height == rows.height:
+        return kept
+    named = rows.select(pl.col("corrects").drop_nulls().str.extract_groups(_POSITION_TEXT).alias("at")).unnest("at")
+    named = named.select(pl.col(old).cast(rows.schema[new]).alias(new) for old, new in zip("1234", POSITION_KEY, strict=True))
+    return kept.join(named, on=POSITION_KEY, how="anti", maintain_order="left")
+
+
+def posted_usage(rows: pl.DataFrame) -> pl.DataFrame:
+    """POSTED_USAGE: what the events behind these rows measured. Rows that take others back measure nothing.
+
+    Args:
+        rows: POSTINGS of usage events.
+    """
+    measured = rows.filter((pl.col("role") == Role.REVENUE.value) & pl.col("corrects").is_null())
+    streams = pl.Enum(measured["stream"].unique().sort())
+    ordered = measured.sort(pl.col("stream").cast(streams), *POSITION_KEY[1:])
+    return POSTED_USAGE.select(ordered.unique([*EVENT, "meter_id"], keep="first", maintain_order=True))
+
+
+SUMS = FrameSchema(
+    "SUMS",
+    {
+        "account_id": pl.String,
+        **{name: pl.Date if name == "usage_period" else pl.String for name in AGGREGATE_KEY},
+        "role": pl.String,
+        "partner_id": pl.String,
+        "currency": pl.String,
+        "quanta": pl.Int64,  # where the aggregate stands
+        "scaled": pl.Int128,  # its amounts added up, scale 18
+    },
+)
+"""One row per aggregate, role and partner."""
+
+PARTY = [*AGGREGATE_KEY, "role", "partner_id"]
+"""What an aggregate's amounts are added up by."""
+
+
+def sum_rows(rows: pl.DataFrame) -> pl.DataFrame:
+    """SUMS of POSTINGS, in no order: what the ledger says, corrections included."""
+    step = pl.col("after_quanta") - pl.col("before_quanta").fill_null(0)
+    sums = rows.group_by(PARTY).agg(
+        pl.col("account_id", "currency").first(), quanta=step.sum(), scaled=pl.col("amount").to_physical().sum()
+    )
+    return SUMS.select(sums)

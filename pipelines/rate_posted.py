@@ -1,0 +1,161 @@
+"""Rates usage that the ledger knows already, by the same functions as the stream, under whatever terms one wants to see.
+
+    match -> (the caller chooses) -> count -> price -> share
+
+Decoding, measuring and de-duplication are left out: posted usage is measured and has each event once. What is rated belongs
+to a subscription, so no identifier is looked up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from pipelines.posted_usage import SUMS
+from rating.count import count_usage
+from rating.counters import Counters
+from rating.match import match_prices
+from rating.measure import MEASURED
+from rating.price import price_usage, share_revenue
+from rating.terms import Terms
+from schemas.frames import INSTANT
+from schemas.ledger import Role
+from schemas.usage import EVENTS, PROPERTY, RejectReason
+
+_TENS = pl.Series("tens", [10**exponent for exponent in range(19)], dtype=pl.Int128)
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Posted usage beside the prices that charge it. `event` numbers the rows of POSTED_USAGE."""
+
+    terms: Terms
+    events: pl.DataFrame  # EVENTS with `event` and the dimensions as `data.<name>`
+    charged: pl.DataFrame  # CHARGED, by (event, charge)
+    rejected: pl.DataFrame  # REJECTED: usage without a price, or that cannot be rated exactly
+
+    def names(self) -> pl.DataFrame:
+        """`charged` with the price_id and price_version that are posted."""
+        return self.charged.hstack(self.terms.usage.select("price_id", "price_version")[self.charged["charge"]])
+
+
+@dataclass(frozen=True)
+class Priced:
+    """Amounts of charged usage."""
+
+    terms: Terms
+    rows: pl.DataFrame  # PRICED
+    shares: pl.DataFrame  # SHARED
+    rejected: pl.DataFrame  # REJECTED: beyond what can be rated exactly
+
+    def steps(self) -> pl.DataFrame:
+        """What `Counters.advance` takes over: AGGREGATE_KEY, role, event_id, corrects, and the aggregate before and after."""
+        names = self.terms.usage.select("subscription_id", "price_id", "price_version")[self.rows["charge"]]
+        moved = self.rows.select("usage_period", pl.col("before_quanta").fill_null(0), "after_quanta")
+        revenue = pl.lit(Role.REVENUE.value).alias("role")
+        none = pl.lit(None, pl.String).alias("corrects")
+        return names.hstack(moved).with_columns(revenue, none, pl.lit("").alias("event_id"))
+
+    def sums(self) -> pl.DataFrame:
+        """SUMS of these rows and the partners' parts of them."""
+        amount = pl.col("revenue_after") - pl.col("revenue_before")
+        step = pl.col("after_quanta") - pl.col("before_quanta").fill_null(0)
+        aggregate = self.terms.usage["aggregate"].gather(self.rows["charge"])
+        rows = self.rows.with_columns(aggregate, amount=amount, step=step)
+        none = pl.lit(None, pl.String)
+        revenue = rows.with_columns(role=pl.lit(Role.REVENUE.value), partner_id=none)
+        shares = self.shares.drop("amount").hstack(rows.drop("amount")[self.shares["row"]])
+        shares = shares.with_columns(self.shares["amount"], role=pl.lit(Role.SHARE.value))
+        both = pl.concat([frame.select(*_SUMMED, "charge", "step", "amount") for frame in (revenue, shares)])
+        sums = both.group_by(_SUMMED).agg(pl.col("charge").first(), quanta=pl.col("step").sum(), scaled=pl.col("amount").sum())
+        names = ["account_id", "subscription_id", "price_id", "price_version", "currency"]
+        return SUMS.select(sums.hstack(self.terms.usage.select(names)[sums["charge"]]))
+
+
+_SUMMED = ["aggregate", "usage_period", "role", "partner_id"]
+
+
+def match_posted(usage: pl.DataFrame, terms: Terms) -> Matched:
+    """Find the prices that these terms have for posted usage.
+
+    Args:
+        usage: POSTED_USAGE. Each row is matched for itself, also where several meters read one event.
+    """
+    own = terms.usage.select(pl.col("subscription_id").alias("identifier"), "holder").unique()
+    always = pl.lit(None, INSTANT)
+    known = replace(terms, holders=own.with_columns(always.alias("valid_from"), always.alias("valid_to")))
+    numbered = usage.with_row_index("event")
+    events = _as_events(numbered, terms)
+    found = match_prices(events, _as_measured(numbered, terms), known)
+    return Matched(terms, events, found.charged, found.rejected)
+
+
+def price_posted(matched: Matched, charged: pl.DataFrame, counters: Counters) -> Priced:
+    """Count and price what was matched. Within an aggregate rows are counted in the order of `charged`.
+
+    Args:
+        charged: The rows of `matched.charged` that are wanted, in the order in which they were charged.
+    """
+    counted = count_usage(charged, matched.terms, counters)
+    rows = price_usage(counted.rows, matched.terms)
+    return Priced(matched.terms, rows, share_revenue(rows, matched.events, matched.terms), counted.rejected)
+
+
+def _as_events(usage: pl.DataFrame, terms: Terms) -> pl.DataFrame:
+    """EVENTS with `event` and `data.<dimension>` for every dimension of the terms' meters."""
+    placed = usage.with_columns(
+        event_index=pl.lit(0, pl.Int32),
+        event_type=pl.col("meter_id"),
+        subject=pl.col("subscription_id"),
+        message=pl.lit(b"", pl.Binary),
+    )
+    return placed.select("event", *EVENTS.names(), *_dimension_columns(terms))
+
+
+def _dimension_columns(terms: Terms) -> list[pl.Expr]:
+    """`data.<name>` read out of 'region=cn,call_type=pstn', the names in their meter's order.
+
+    A value ends where the next name of the meter begins, so it may hold commas.
+    """
+    columns: dict[str, pl.Expr] = {}
+    for meter_id, names in terms.meters.select("meter_id", "dimensions").iter_rows():
+        for place, name in enumerate(names or []):
+            following = "|".join(f",{_escape(after)}=" for after in names[place + 1 :])
+            end = f"(?:{following}|$)" if following else "$"
+            value = pl.col("dimensions").str.extract(f"(?s)(?:^|,){_escape(name)}=(.*?){end}")
+            before = columns.get(name, pl.lit(None, pl.String))
+            columns[name] = pl.when(pl.col("meter_id") == meter_id).then(value).otherwise(before)
+    return [value.alias(f"{PROPERTY}{name}") for name, value in columns.items()]
+
+
+def _escape(name: str) -> str:
+    return "".join(sign if sign.isalnum() else f"\\x{{{ord(sign):x}}}" for sign in name)
+
+
+def _as_measured(usage: pl.DataFrame, terms: Terms) -> pl.DataFrame:
+    """MEASURED in quanta of the terms' meters; usage of a meter that they do not have is left out."""
+    meters = terms.meters.select("meter_id", "meter", wanted_scale="quantity_scale")
+    known = usage.join(meters, on="meter_id", maintain_order="left")
+    shift = (pl.col("wanted_scale") - pl.col("quantity_scale")).cast(pl.Int64)
+    if (known["wanted_scale"] == known["quantity_scale"]).all():
+        measured = known.with_columns(problem=pl.lit(None, pl.String))
+    else:
+        factor = _TENS.gather(known.select(shift.abs())["wanted_scale"]).alias("factor")
+        rescaled = known.with_columns(factor).select(*known.drop("quantity_quanta").columns, _rescaled(shift))
+        measured = rescaled.unnest("rescaled")
+    return MEASURED.select(measured.sort("meter", "event"))
+
+
+def _rescaled(shift: pl.Expr) -> pl.Expr:
+    """`quantity_quanta` at the wanted scale and `problem`: finer than the meter counts, or too large."""
+    quanta, factor = pl.col("quantity_quanta").cast(pl.Int128), pl.col("factor")
+    scaled = pl.when(shift >= 0).then(quanta * factor).otherwise(quanta // factor)
+    problem = (
+        pl.when((shift < 0) & (quanta % factor != 0))
+        .then(pl.lit(RejectReason.BAD_QUANTITY.value))
+        .when(scaled > 2**63 - 1)
+        .then(pl.lit(RejectReason.QUANTITY_TOO_LARGE.value))
+    )
+    fits = pl.when(problem.is_null()).then(scaled).cast(pl.Int64)
+    return pl.struct(fits.alias("quantity_quanta"), problem.alias("problem")).alias("rescaled")
