@@ -18,7 +18,7 @@ from pipelines.replay_messages import replay_batches, replay_files
 from pipelines.workspace import Workspace
 from schemas.period import Period
 from schemas.usage import RawBatch
-from tests.corrections_world import NOVEMBER, OCTOBER, Shop, now_ms, usage
+from tests.corrections_world import NOVEMBER, OCTOBER, RECEIVED_MS, Shop, usage
 
 NEW_MINUTES = """          - {valid_from: 2026-01-01, model: per_unit, unit_price: 0.02}
           - {valid_from: 2026-10-15, model: per_unit, unit_price: 0.03}
@@ -31,7 +31,7 @@ def shop(tmp_path: Path) -> Shop:
 
 
 def replay_values(shop: Shop, values: list[bytes], period: Period = OCTOBER) -> Replay:
-    batch = RawBatch("sent", 0, range(len(values)), list(values), [now_ms()] * len(values))
+    batch = RawBatch("sent", 0, range(len(values)), list(values), [RECEIVED_MS] * len(values))
     return replay_batches(shop.workspace, period, [batch])
 
 
@@ -148,7 +148,7 @@ def test_rejects_and_duplicates_are_counted_and_are_no_differences(shop: Shop, t
     shop.rate(sent)
     file = tmp_path / "sent.ndjson"
     file.write_bytes(b"\n".join(sent) + b"\n")
-    replayed = replay_files(shop.workspace, OCTOBER, [file], now_ms())
+    replayed = replay_files(shop.workspace, OCTOBER, [file], RECEIVED_MS)
     assert replayed.agrees
     assert (replayed.events, replayed.refused, replayed.duplicates) == (100, 2, 7)
     assert "7 duplicates, 2 rejects" in replayed.message
