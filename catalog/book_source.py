@@ -22,7 +22,7 @@ from catalog.fields import version_name
 from catalog.frozen import seal_book
 from catalog.problems import Place, Problems, did_you_mean
 from catalog.sections import Sections, list_of, read_sections, yaml_files
-from catalog.terms import check_terms
+from catalog.terms import Metered, check_terms
 from schemas.book import BOOK_FRAMES, Book
 
 Row = dict[str, object]
@@ -134,11 +134,13 @@ class _BookReader:
 
     def read_version(self, price: PriceEntry, version: VersionEntry, place: Place, terms: Row, price_place: Place) -> None:
         charge = "usage" if price.meter is not None else "recurring"
+        currency = None if terms["currency"] is None else str(terms["currency"])
         meter = self.meters.get(price.meter) if price.meter is not None else None
         if price.meter is not None and price.meter not in self.meters:
             hint = did_you_mean(price.meter, list(self.meters))
             self.problems.add(price_place.at("meter"), f"there is no meter '{price.meter}'{hint}")
-        lowered = check_terms(version, charge, meter.scale if meter else None, place, self.problems)
+        metered = None if meter is None else Metered(meter.scale, meter.unit, currency)
+        lowered = check_terms(version, charge, metered, place, self.problems)
         key: Row = {"price_id": price.id, "price_version": version_name(version.valid_from)}
         at_where = {name: (place if getattr(version, name) is not None else price_place) for name in ("where", "where_not")}
         where = price.where if version.where is None else version.where
@@ -157,8 +159,8 @@ class _BookReader:
                 "meter_id": price.meter,
                 "model": lowered.model,
                 "interval": price.recurring,
-                "free_units": lowered.free_units,
-                "package_size": lowered.package_size,
+                "included_units": lowered.included_units,
+                "cap": lowered.cap,
                 "flat_at_zero": lowered.flat_at_zero,
                 "tax_class": tax_class,
                 "name_en": price.name.en,

@@ -57,24 +57,43 @@ class MeterEntry(Entry):
     dimensions: Annotated[list[Text], Field(max_length=20)] = []
 
 
+Model = Literal[
+    "per_unit",
+    "graduated",
+    "volume",
+    "stair_step",
+    "package",
+    "percentage",
+    "graduated_percentage",
+    "multiplier",
+    "flat",
+]
+
+
 class TierEntry(Entry):
     from_: Annotated[Units | None, Field(alias="from")] = None
     up_to: Units | None = None
     unit_price: Price | None = None
+    rate: Percentage | None = None
+    package_size: Units | None = None
+    price: Price | None = None
     flat: Price | None = None
 
 
 class TermsEntry(Entry):
     """The price model and its numbers; which of them belong to which model is checked in catalog/terms.py."""
 
-    model: Literal["per_unit", "graduated", "volume", "package", "flat"] | None = None
+    model: Model | None = None
     unit_price: Price | None = None
+    rate: Percentage | None = None
+    factor: Price | None = None
     tiers: Annotated[list[TierEntry], Field(max_length=1000)] | None = None
     flat_at_zero: Flag | None = None
     package_size: Units | None = None
     price: Price | None = None
-    free_units: Units | None = None
     fee: Price | None = None
+    included: Units | None = None
+    cap: Price | None = None
 
 
 class VersionEntry(TermsEntry):

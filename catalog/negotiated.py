@@ -13,7 +13,7 @@ from catalog.fields import to_instant, version_name
 from catalog.problems import Place, Problems, did_you_mean
 from catalog.roster_checks import overlaps
 from catalog.roster_entries import OverrideEntry
-from catalog.terms import check_terms
+from catalog.terms import Metered, check_terms
 from schemas.book import PRICES, TIERS, Book
 from schemas.roster import OVERRIDES
 
@@ -66,7 +66,14 @@ class _Book:
         self.versions: dict[str, list[Row]] = {}
         for row in book.prices.sort("price_id", "valid_from").rows(named=True):
             self.versions.setdefault(row["price_id"], []).append(row)
-        self.scales: dict[str, int] = dict(book.meters.select("meter_id", "quantity_scale").rows())
+        self.meters: dict[str, Row] = {row["meter_id"]: row for row in book.meters.rows(named=True)}
+
+    def metered(self, listed: Row) -> Metered | None:
+        """What a list price counts; None when it is recurring."""
+        meter = self.meters.get(str(listed["meter_id"]))
+        return (
+            None if meter is None else Metered(int(str(meter["quantity_scale"])), str(meter["unit"]), str(listed["currency"]))
+        )
 
     def in_force(self, price_id: str, moment: datetime) -> Row:
         """The list version in force then; the first one before any is."""
@@ -151,15 +158,14 @@ class _OverrideReader:
         start = _instant(row["valid_from"])
         listed = self.book.in_force(entry.price, start)
         terms, spot = _own_terms(entry, place)
-        scale = self.book.scales.get(str(listed["meter_id"]))
-        lowered = check_terms(terms, str(listed["charge"]), scale, spot, self.problems)
+        lowered = check_terms(terms, str(listed["charge"]), self.book.metered(listed), spot, self.problems)
         if lowered is None:
             return
         key: Row = {"price_id": entry.price, "price_version": row["price_version"]}
         own: Row = {
             "model": lowered.model,
-            "free_units": lowered.free_units,
-            "package_size": lowered.package_size,
+            "included_units": lowered.included_units,
+            "cap": lowered.cap,
             "flat_at_zero": lowered.flat_at_zero,
             "valid_from": start,
             "valid_to": row["valid_to"],

@@ -18,8 +18,8 @@ TERM_COLUMNS = [
     "model",
     "currency",
     "interval",
-    "free_units",
-    "package_size",
+    "included_units",
+    "cap",
     "flat_at_zero",
     "tax_class",
     "valid_from",
@@ -54,7 +54,7 @@ def _price_terms(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     prices, tiers = frames["prices"], frames["tiers"]
     lines = [
         prices.select(*PRICE_KEY, described(prices, TERM_COLUMNS).alias("terms")),
-        tiers.select(*PRICE_KEY, described(tiers, ["tier", "tier_to", "unit_price", "flat"]).alias("terms")),
+        tiers.select(*PRICE_KEY, described(tiers, ["tier", "tier_to", "unit_price", "package_size", "flat"]).alias("terms")),
     ]
     if "filters" in frames:
         filters = frames["filters"]

@@ -1,7 +1,9 @@
 """Per unit: every unit costs the same.
 
-f(q) = flat + unit_price x q. The flat fee, usually 0, is due with the first unit.
-Source: the plainest tariff there is; Stripe and OpenMeter call it `unit`, Lago `standard`.
+f(q) = flat + unit_price x q. The flat fee, usually 0, is due with the first unit. A percentage of an amount and a factor on it
+are the same function: there the meter's unit is money, and the unit price is the rate or the factor.
+Source: the plainest tariff there is; Stripe and OpenMeter call it `unit`, Lago `standard`; OpenMeter's `dynamic` is our
+`multiplier`.
 """
 
 from __future__ import annotations

@@ -10,8 +10,9 @@ class Tier(NamedTuple):
 
     tier: int
     from_quanta: int  # excluded
-    unit_price: int  # scale 18: per quantum; per package for the package model
+    unit_price: int  # scale 18: per quantum, or per package
     flat: int  # scale 18: due once when the tier is reached
+    package_quanta: int = 1  # quanta in a package, each begun one due whole
 
 
 class PriceTerms(NamedTuple):
@@ -19,8 +20,6 @@ class PriceTerms(NamedTuple):
 
     tiers: list[Tier]
     last_quanta: int | None = None  # where the last tier ends, included; None is unbounded
-    free_quanta: int = 0
-    package_quanta: int | None = None
 
 
 class Step(NamedTuple):
@@ -31,3 +30,12 @@ class Step(NamedTuple):
     base: int
     unit_price: int
     package_quanta: int = 1
+
+    def amount_at(self, quanta: int) -> int:
+        """f of a quantity in this step."""
+        return self.base + self.unit_price * packages_begun(quanta - self.from_quanta, self.package_quanta)
+
+
+def packages_begun(quanta: int, package_quanta: int) -> int:
+    """Packages that so many quanta need; one begun counts whole."""
+    return -(-quanta // package_quanta)

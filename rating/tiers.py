@@ -5,7 +5,13 @@
     f(q) = at_zero for q = 0
 
 Quanta are integers, money is an integer at scale 18, so f is exact. Each price model has a file of its own that lowers its
-TIERS to these steps; `lower_prices` calls it and works out how far the price can be followed before |f| would leave 128 bits.
+TIERS to these steps; `lower_prices` calls it, adds what any price may have, in the order of a reader of the price:
+
+    model      the tiers
+    included   units before the first tier
+    cap        the most a period costs
+
+and works out how far the price can be followed before |f| would leave 128 bits. A discount comes after all of it (kernel.py).
 """
 
 from __future__ import annotations
@@ -15,10 +21,12 @@ from typing import NamedTuple
 
 import polars as pl
 
+from rating.bounds import cap_steps, include_units
 from rating.flat import lower_flat
 from rating.graduated import lower_graduated
 from rating.package import lower_package
 from rating.per_unit import lower_per_unit
+from rating.stair_step import lower_stair_step
 from rating.steps import PriceTerms, Step, Tier
 from rating.volume import lower_volume
 from schemas.errors import BrokenPromise
@@ -27,8 +35,12 @@ from schemas.money import AMOUNT_LIMIT, AMOUNT_SCALE
 
 MODELS: Mapping[str, Callable[[PriceTerms], list[Step]]] = {
     "per_unit": lower_per_unit,
+    "percentage": lower_per_unit,
+    "multiplier": lower_per_unit,
     "graduated": lower_graduated,
+    "graduated_percentage": lower_graduated,
     "volume": lower_volume,
+    "stair_step": lower_stair_step,
     "package": lower_package,
     "flat": lower_flat,
 }
@@ -85,19 +97,25 @@ def lower_prices(prices: pl.DataFrame, tiers: pl.DataFrame) -> LoweredPrices:
     tiers_of = _tiers_by_price(tiers)
     lowered: list[tuple[int, str, str, int, int]] = []
     steps: list[tuple[int, int, int, int, int, int]] = []
-    columns = ("price_id", "price_version", "model", "quantity_scale", "free_units", "package_size", "flat_at_zero")
-    amounts = pl.col("free_units", "package_size").to_physical()
-    for slot, row in enumerate(prices.select(columns).with_columns(amounts).iter_rows()):
-        name, version, model, scale, free_units, package_size, flat_at_zero = row
+    amounts = pl.col("included_units", "cap").to_physical()
+    columns = ("price_id", "price_version", "model", "quantity_scale", "included_units", "cap", "flat_at_zero")
+    for slot, row in enumerate(prices.with_columns(amounts).select(columns).iter_rows()):
+        name, version, model, scale, included_units, cap, flat_at_zero = row
+        where = f"price {name} version {version}"
         found = tiers_of.get((name, version))
         if found is None:
-            raise BrokenPromise(f"price {name} version {version} has no tiers")
+            raise BrokenPromise(f"{where} has no tiers")
         if model not in MODELS:
-            raise BrokenPromise(f"price {name} version {version} has the unknown model '{model}'")
-        terms = _read_terms(f"price {name} version {version}", scale, found, (free_units, package_size))
-        reachable, max_quanta = cut_at_limit(MODELS[model](terms))
-        max_quanta = max_quanta if terms.last_quanta is None else min(max_quanta, terms.last_quanta)
+            raise BrokenPromise(f"{where} has the unknown model '{model}'")
+        if model == "package" and found[0].package_size is None:
+            raise BrokenPromise(f"{where} needs a package size")
+        terms = _read_terms(where, scale, found)
+        included = _quanta(where, included_units or 0, scale)
         at_zero = terms.tiers[0].flat if flat_at_zero and abs(terms.tiers[0].flat) < PRICE_LIMIT else 0
+        at_zero = at_zero if cap is None else min(at_zero, cap)
+        whole = cap_steps(include_units(MODELS[model](terms), included, at_zero), cap)
+        reachable, max_quanta = cut_at_limit(whole)
+        max_quanta = max_quanta if terms.last_quanta is None else min(max_quanta, terms.last_quanta + included)
         lowered.append((slot, name, version, at_zero, max_quanta))
         steps += [(slot, *step) for step in reachable]
     return LoweredPrices(
@@ -127,37 +145,52 @@ def cut_at_limit(steps: Sequence[Step]) -> tuple[list[Step], int]:
     return reachable, MAX_QUANTA
 
 
-def _tiers_by_price(tiers: pl.DataFrame) -> dict[tuple[str, str], list[tuple[int, int, int | None, int, int]]]:
-    """TIERS as plain integers at scale 18, in tier order, by price version."""
-    ordered = tiers.sort("price_id", "price_version", "tier").with_columns(
-        pl.col("tier_from", "tier_to", "unit_price", "flat").to_physical()
-    )
-    found: dict[tuple[str, str], list[tuple[int, int, int | None, int, int]]] = {}
-    names = ("price_id", "price_version", "tier", "tier_from", "tier_to", "unit_price", "flat")
-    for name, version, *tier in ordered.select(names).iter_rows():
-        found.setdefault((name, version), []).append((tier[0], tier[1], tier[2], tier[3], tier[4] or 0))
+class _Written(NamedTuple):
+    """One row of TIERS as plain integers at scale 18."""
+
+    tier: int
+    tier_from: int
+    tier_to: int | None
+    unit_price: int
+    flat: int
+    package_size: int | None
+
+
+def _tiers_by_price(tiers: pl.DataFrame) -> dict[tuple[str, str], list[_Written]]:
+    """TIERS in tier order, by price version."""
+    amounts = pl.col("tier_from", "tier_to", "unit_price", "flat", "package_size").to_physical()
+    ordered = tiers.sort("price_id", "price_version", "tier").with_columns(pl.col("flat").fill_null(0)).with_columns(amounts)
+    found: dict[tuple[str, str], list[_Written]] = {}
+    for name, version, *tier in ordered.select("price_id", "price_version", *_Written._fields).iter_rows():
+        found.setdefault((name, version), []).append(_Written(*tier))
     return found
 
 
-def _read_terms(
-    where: str, scale: int, tiers: Sequence[tuple[int, int, int | None, int, int]], package: tuple[int | None, int | None]
-) -> PriceTerms:
+def _read_terms(where: str, scale: int, tiers: Sequence[_Written]) -> PriceTerms:
     """Decimals at scale 18 -> whole quanta and money per quantum, both without remainder."""
-    quantum = int(10 ** (AMOUNT_SCALE - scale))
-
-    def quanta(units: int) -> int:
-        whole, rest = divmod(units, quantum)
-        if rest:
-            raise BrokenPromise(f"{where}: a quantity in its tiers is finer than the meter's {scale} decimals")
-        return whole
-
-    free_units, package_size = package
-    per_quantum = 1 if package_size is not None else int(10**scale)
-    if any(unit_price % per_quantum for _, _, _, unit_price, _ in tiers):
-        raise BrokenPromise(f"{where}: a unit price has more than {AMOUNT_SCALE - scale} decimals")
+    last = tiers[-1].tier_to
     return PriceTerms(
-        tiers=[Tier(tier, quanta(start), unit_price // per_quantum, flat) for tier, start, _, unit_price, flat in tiers],
-        last_quanta=None if tiers[-1][2] is None else quanta(tiers[-1][2]),
-        free_quanta=quanta(free_units or 0),
-        package_quanta=None if package_size is None else quanta(package_size),
+        tiers=[_read_tier(where, scale, tier) for tier in tiers],
+        last_quanta=None if last is None else _quanta(where, last, scale),
     )
+
+
+def _read_tier(where: str, scale: int, tier: _Written) -> Tier:
+    start = _quanta(where, tier.tier_from, scale)
+    if tier.package_size is not None:
+        package_quanta = _quanta(where, tier.package_size, scale)
+        if package_quanta <= 0:
+            raise BrokenPromise(f"{where}: a package needs a size above zero")
+        return Tier(tier.tier, start, tier.unit_price, tier.flat, package_quanta)
+    unit_price, rest = divmod(tier.unit_price, 10**scale)
+    if rest:
+        raise BrokenPromise(f"{where}: a unit price has more than {AMOUNT_SCALE - scale} decimals")
+    return Tier(tier.tier, start, unit_price, tier.flat)
+
+
+def _quanta(where: str, units: int, scale: int) -> int:
+    """Units at scale 18 -> whole quanta."""
+    whole, rest = divmod(units, int(10 ** (AMOUNT_SCALE - scale)))
+    if rest:
+        raise BrokenPromise(f"{where}: a quantity in its tiers is finer than the meter's {scale} decimals")
+    return whole

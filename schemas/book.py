@@ -46,11 +46,11 @@ PRICES = FrameSchema(
         "plan_id": pl.String,
         "charge": pl.String,  # usage | recurring
         "meter_id": pl.String,  # null for recurring
-        "model": pl.String,  # per_unit | graduated | volume | package for usage; flat for recurring
+        "model": pl.String,  # docs/CATALOG.md lists them; flat for recurring
         "currency": pl.String,
         "interval": pl.String,  # recurring: month | year; null for usage
-        "free_units": AMOUNT,  # package: units before the first package; otherwise 0
-        "package_size": AMOUNT,  # package: units in a package; null otherwise
+        "included_units": AMOUNT,  # units of a period before the first tier; they cost nothing
+        "cap": AMOUNT,  # the most that a period costs, before the discount; null: no limit
         "flat_at_zero": pl.Boolean,  # the first tier's flat fee is due in a period without usage too
         "tax_class": pl.String,
         "name_en": pl.String,
@@ -69,7 +69,8 @@ TIERS = FrameSchema(
         "tier": pl.Int32,  # 0, 1, 2 ...
         "tier_from": AMOUNT,  # units, excluded
         "tier_to": AMOUNT,  # units, included; null is unbounded
-        "unit_price": AMOUNT,  # per unit; for package per package; for flat per interval and licence
+        "unit_price": AMOUNT,  # per unit, or per package if there is a package_size; for flat per interval and licence
+        "package_size": AMOUNT,  # units in a package, each begun one due whole; null: priced by unit
         "flat": AMOUNT,  # due once when the tier is reached
     },
 )

@@ -26,14 +26,16 @@ def instant(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def tiers(*rows: tuple[str | None, str] | tuple[str | None, str, str]) -> list[Row]:
-    """Tiers as (up_to, unit_price[, flat])."""
+def tiers(*rows: tuple[str | None, str] | tuple[str | None, str, str], package_size: str | None = None) -> list[Row]:
+    """Tiers as (up_to, unit_price[, flat]); with a package size the price is by package."""
+    size = None if package_size is None else Decimal(package_size)
     made: list[Row] = []
     below = Decimal(0)
     for number, row in enumerate(rows):
         up_to = None if row[0] is None else Decimal(row[0])
         flat = Decimal(row[2]) if len(row) == 3 else Decimal(0)
-        made.append({"tier": number, "tier_from": below, "tier_to": up_to, "unit_price": Decimal(row[1]), "flat": flat})
+        tier: Row = {"tier": number, "tier_from": below, "tier_to": up_to, "unit_price": Decimal(row[1]), "flat": flat}
+        made.append(tier | {"package_size": size})
         below = up_to or below
     return made
 
@@ -68,7 +70,7 @@ class World:
             "meter_id": "usage",
             "model": "per_unit",
             "currency": "CNY",
-            "free_units": Decimal(0),
+            "included_units": Decimal(0),
             "flat_at_zero": False,
             "tax_class": "standard",
             "name_en": price_id,

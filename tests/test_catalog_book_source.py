@@ -110,7 +110,9 @@ MISTAKES: list[tuple[str, str, str, list[str]]] = [
         "a tier without a price",
         "{unit_price: 0.04}",
         "{up_to: null}",
-        ["16:17: plans.0.prices.0.versions.0.tiers.1: has no price; give it unit_price, flat or both"],
+        [
+            "16:17: plans.0.prices.0.versions.0.tiers.1: has no price; a tier of this model takes unit_price, package_size, price, flat"
+        ],
     ),
     (
         "a unit price finer than the meter allows",
@@ -246,7 +248,7 @@ MISTAKES: list[tuple[str, str, str, list[str]]] = [
         "model: graduated",
         "model: graduated\n            unit_price: 1",
         [
-            "14:13: plans.0.prices.0.versions.0.unit_price: does not belong to the model graduated, which takes tiers, flat_at_zero"
+            "14:13: plans.0.prices.0.versions.0.unit_price: does not belong to the model graduated, which takes tiers, flat_at_zero, included, cap"
         ],
     ),
     (
@@ -256,7 +258,7 @@ MISTAKES: list[tuple[str, str, str, list[str]]] = [
         [
             "12:13: plans.0.prices.0.versions.0.package_size: is missing; the model package needs it",
             "12:13: plans.0.prices.0.versions.0.price: is missing; the model package needs it",
-            "14:13: plans.0.prices.0.versions.0.tiers: does not belong to the model package, which takes package_size, price, free_units",
+            "14:13: plans.0.prices.0.versions.0.tiers: does not belong to the model package, which takes package_size, price, included, cap",
         ],
     ),
     (
@@ -264,7 +266,7 @@ MISTAKES: list[tuple[str, str, str, list[str]]] = [
         "model: graduated",
         "model: gradated",
         [
-            "13:20: plans.0.prices.0.versions.0.model: 'gradated' is none of per_unit, graduated, volume, package, flat; did you mean 'graduated'?"
+            "13:20: plans.0.prices.0.versions.0.model: 'gradated' is none of per_unit, graduated, volume, stair_step, package, percentage, graduated_percentage, multiplier, flat; did you mean 'graduated'?"
         ],
     ),
     (
@@ -498,7 +500,7 @@ def test_every_model_becomes_tiers_that_join_from_zero(tmp_path: Path) -> None:
         """\
       - {id: fee, name: Fee, recurring: year, versions: [{valid_from: 2026-01-01, fee: 300}]}
       - {id: pack, name: Pack, meter: minutes, versions: [
-          {valid_from: 2026-01-01, model: package, package_size: 50, price: 2.5, free_units: 10}]}
+          {valid_from: 2026-01-01, model: package, package_size: 50, price: 2.5, included: 10}]}
       - {id: vol, name: Vol, meter: minutes, versions: [
           {valid_from: 2026-01-01, model: volume, flat_at_zero: true, tiers: [{up_to: 5, flat: 9}, {unit_price: 1}]}]}
 taxes:""",
@@ -511,14 +513,15 @@ taxes:""",
         ("pro.minutes", [Decimal(0), Decimal(100)], [Decimal(100), None]),
         ("vol", [Decimal(0), Decimal(5)], [Decimal(5), None]),
     ]
-    models = book.prices.select("price_id", "model", "interval", "free_units", "package_size", "flat_at_zero").rows()
+    models = book.prices.select("price_id", "model", "interval", "included_units", "flat_at_zero").rows()
     assert models == [
-        ("fee", "flat", "year", Decimal(0), None, False),
-        ("pack", "package", None, Decimal(10), Decimal(50), False),
-        ("pro.minutes", "graduated", None, Decimal(0), None, False),
-        ("vol", "volume", None, Decimal(0), None, True),
+        ("fee", "flat", "year", Decimal(0), False),
+        ("pack", "package", None, Decimal(10), False),
+        ("pro.minutes", "graduated", None, Decimal(0), False),
+        ("vol", "volume", None, Decimal(0), True),
     ]
-    assert book.tiers.filter(pl.col("price_id") == "pack")["unit_price"].to_list() == [Decimal("2.5")]
+    pack = book.tiers.filter(pl.col("price_id") == "pack")
+    assert pack.select("unit_price", "package_size").rows() == [(Decimal("2.5"), Decimal(50))]
 
 
 def test_ids_of_meters_plans_and_prices_are_unique_over_all_files(tmp_path: Path) -> None:

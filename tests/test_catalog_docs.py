@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from catalog.book_source import read_book
 from catalog.roster_source import CSV_COLUMNS, read_roster
+from catalog.terms import MODELS, USAGE_MODELS
+from rating.terms import compile_terms
 from schemas.book import Book
+from tests.rating_world import Desk, World, event
 
 TEXT = (Path(__file__).parents[1] / "docs" / "CATALOG.md").read_text()
 COSTS = [
@@ -36,33 +39,35 @@ def book(folder: Path) -> Book:
     return read_book(folder / "catalog")
 
 
+def desk_of(book: Book, plan: str) -> Desk:
+    """Rates `acme-1`, which holds the plan named after its model."""
+    return Desk(compile_terms(book, World().account().subscription(plan_id=plan).roster()))
+
+
 def cost_of(book: Book, plan: str, units: Decimal) -> Decimal:
     """What so many units cost by the price of the plan named after its model."""
-    price = book.prices.filter(plan_id=plan).row(0, named=True)
-    tiers = book.tiers.filter(price_id=price["price_id"]).sort("tier").rows(named=True)
-    reached = [tier for tier in tiers if tier["tier_from"] < units]
-    if price["model"] == "package":
-        packages = (max(units - price["free_units"], Decimal(0)) / price["package_size"]).to_integral_value(ROUND_CEILING)
-        return Decimal(tiers[0]["unit_price"] * packages)
-    if price["model"] == "volume":
-        return Decimal(reached[-1]["unit_price"] * units + reached[-1]["flat"])
-    used = [min(units, tier["tier_to"] or units) - tier["tier_from"] for tier in reached]
-    return sum((tier["flat"] + tier["unit_price"] * part for tier, part in zip(reached, used, strict=True)), Decimal(0))
+    meter = book.meters.join(book.prices.filter(plan_id=plan).select("meter_id"), on="meter_id").row(0, named=True)
+    counted = meter["aggregation"] == "count"
+    data = {} if counted else {meter["property"]: str(units)}
+    desk = desk_of(book, plan)
+    desk.rate(*(event(f"e{number}", data, event_type=meter["event_type"]) for number in range(int(units) if counted else 1)))
+    assert desk.reasons == []
+    return desk.total()
 
 
 def test_the_examples_of_the_page_are_one_valid_workspace(folder: Path, book: Book) -> None:
     roster = read_roster(folder / "roster", book)
-    assert set(book.prices["model"]) == {"flat", "per_unit", "graduated", "volume", "package"}
+    assert set(book.prices["model"]) == set(MODELS)
     assert roster.subscriptions.height == 3
     assert set(roster.prices["price_version"]) == {"2026-06-01/acme", "2026-09-01/acme/acme-main"}
 
 
 @pytest.mark.parametrize(("model", "units", "cost"), COSTS, ids=[f"{model}-{units}" for model, units, _ in COSTS])
 def test_the_amount_beside_an_example_is_right(book: Book, model: str, units: Decimal, cost: Decimal) -> None:
-    assert book.prices.filter(plan_id=model)["model"].to_list() == [model]
+    assert model not in MODELS or book.prices.filter(plan_id=model)["model"].to_list() == [model]
     assert cost_of(book, model, units) == cost
 
 
 def test_the_page_names_every_usage_model_with_an_amount_and_every_csv_column() -> None:
-    assert {model for model, _, _ in COSTS} == {"per_unit", "graduated", "volume", "package"}
+    assert {model for model, _, _ in COSTS} >= set(USAGE_MODELS)
     assert [name for columns in CSV_COLUMNS.values() for name in columns if not re.search(rf"\b{name}\b", TEXT)] == []

@@ -271,7 +271,9 @@ MISTAKES: list[tuple[str, str, str, list[str]]] = [
         "a fee for a usage price",
         "discount: 15%",
         "fee: 3",
-        ["20:5: overrides.0.model: flat is for recurring prices; use one of per_unit, graduated, volume, package"],
+        [
+            "20:5: overrides.0.model: flat is for recurring prices; use one of per_unit, graduated, volume, stair_step, package, percentage, graduated_percentage, multiplier"
+        ],
     ),
     (
         "an agreement's partner that is missing",

@@ -19,47 +19,80 @@ WIDE = Context(prec=100)
 SCALE = 3
 
 
+MODELS = ["per_unit", "graduated", "volume", "stair_step", "package"]
+"""The functions there are; percentage and multiplier are per_unit, graduated_percentage is graduated."""
+
+
+class Band(NamedTuple):
+    """A tier in the words of the catalog, in units."""
+
+    up_to: Decimal | None
+    price: Decimal  # per unit, or per package
+    package_size: Decimal | None
+    flat: Decimal
+
+
 class Price(NamedTuple):
-    """A price in the words of the catalog; tiers are (up_to, unit_price, flat) in units."""
+    """A price in the words of the catalog."""
 
     model: str
-    steps: list[tuple[Decimal | None, Decimal, Decimal]]
-    package_size: Decimal | None
-    free_units: Decimal
+    bands: list[Band]
+    included: Decimal
+    cap: Decimal | None
     flat_at_zero: bool
     discount: Decimal
     share: Decimal
 
-    def world(self, aggregation: str) -> World:
-        rows = tiers(*((None if up_to is None else str(up_to), str(price), str(flat)) for up_to, price, flat in self.steps))
-        world = one_price(
-            self.model,
-            rows,
-            aggregation=aggregation,
-            scale=0 if aggregation == "count" else SCALE,
-            package_size=self.package_size,
-            free_units=self.free_units,
-            flat_at_zero=self.flat_at_zero,
+    def tiers(self) -> list[Row]:
+        rows = tiers(
+            *((None if band.up_to is None else str(band.up_to), str(band.price), str(band.flat)) for band in self.bands)
         )
+        return [row | {"package_size": band.package_size} for row, band in zip(rows, self.bands, strict=True)]
+
+    def says(self) -> Row:
+        return {
+            "model": self.model,
+            "included_units": self.included,
+            "cap": self.cap,
+            "flat_at_zero": self.flat_at_zero,
+        }
+
+    def world(self, aggregation: str) -> World:
+        world = World().meter(aggregation=aggregation, quantity_scale=0 if aggregation == "count" else SCALE)
+        world.price("usage", self.tiers(), own=False, **self.says()).account(partner_id="agent").subscription()
         return world.discount("usage", str(self.discount)).share("usage", str(self.share))
 
 
 def oracle(price: Price, units: Decimal) -> Decimal:
-    """f of a total by the plain rule, in exact fractions, then the discount; written without looking at the kernel."""
-    total, used = Fraction(0), Fraction(units)
-    bounds = [Fraction(0), *(Fraction(up_to) if up_to is not None else None for up_to, _, _ in price.steps)]
-    for number, ((below, above), (_, unit_price, flat)) in enumerate(zip(pairwise(bounds), price.steps, strict=True)):
-        assert below is not None
-        reached = used > below or (number == 0 and price.flat_at_zero)
-        inside = min(used, above if above is not None else used) - below
-        if price.model == "package":
-            packages = -((Fraction(price.free_units) - used) // Fraction(price.package_size or 1))
-            total = Fraction(max(packages, 0)) * Fraction(unit_price) + (Fraction(flat) if reached else 0)
-        elif price.model == "volume":
-            total = used * Fraction(unit_price) + Fraction(flat) if reached else total
-        else:
-            total += max(inside, Fraction(0)) * Fraction(unit_price) + (Fraction(flat) if reached else 0)
+    """f of a total by the plain rule, in exact fractions, then cap and discount; written without looking at the kernel."""
+    used = max(Fraction(units) - Fraction(price.included), Fraction(0))
+    total = of_bands(price, used)
+    if price.cap is not None:
+        total = min(total, Fraction(price.cap))
     return half_up(total * (1 - Fraction(price.discount)))
+
+
+def of_bands(price: Price, used: Fraction) -> Fraction:
+    """What the model says, for units after the included ones."""
+    if not used:
+        return Fraction(price.bands[0].flat) if price.flat_at_zero else Fraction(0)
+    total, below = Fraction(0), Fraction(0)
+    for band in price.bands:
+        above = used if band.up_to is None else min(used, Fraction(band.up_to))
+        if used > below:
+            if price.model == "graduated":
+                total += cost(band, above - below) + Fraction(band.flat)
+            elif price.model == "stair_step":
+                total = Fraction(band.flat)
+            else:
+                total = cost(band, used) + Fraction(band.flat)
+        below = above
+    return total
+
+
+def cost(band: Band, units: Fraction) -> Fraction:
+    counted = units if band.package_size is None else Fraction(-(-units // Fraction(band.package_size)))
+    return counted * Fraction(band.price)
 
 
 def half_up(value: Fraction) -> Decimal:
@@ -73,37 +106,26 @@ def aggregate(aggregation: str, quantities: list[Decimal]) -> Decimal:
     return max(quantities) if aggregation == "max" else sum(quantities, Decimal(0))
 
 
-def prices(model: str, scale: int = SCALE) -> st.SearchStrategy[Price]:
+@st.composite
+def prices(draw: st.DrawFn, model: str, scale: int = SCALE) -> Price:
     """Random prices of a model; tier bounds and packages have `scale` decimals."""
-    unit_prices = st.decimals(0, 1000, places=15)
+    units = st.decimals(Decimal(1).scaleb(-scale), 200, places=scale)
     fees = st.decimals(0, 1000, places=18)
-    bound = st.decimals(Decimal(1).scaleb(-scale), 200, places=scale)
-    bounds = st.lists(bound, max_size=0 if model in {"per_unit", "package"} else 4, unique=True).map(sorted)
     factors = st.decimals(0, 1, places=6)
-
-    def build(
-        cuts: list[Decimal],
-        money: list[tuple[Decimal, Decimal]],
-        package: tuple[Decimal, Decimal],
-        zero: bool,
-        part: tuple[Decimal, Decimal],
-    ) -> Price:
-        steps = [(up_to, *fee) for up_to, fee in zip([*cuts, None], money, strict=False)]
-        size, free = package if model == "package" else (None, Decimal(0))
-        return Price(model, steps, size, free, zero, *part)
-
-    return st.builds(
-        build,
-        bounds,
-        st.lists(st.tuples(unit_prices, fees), min_size=5, max_size=5),
-        st.tuples(bound, st.decimals(0, 50, places=scale)),
-        st.booleans(),
-        st.tuples(factors, factors),
-    )
+    tiered = model in {"graduated", "volume", "stair_step"}
+    cuts = sorted(draw(st.lists(units, max_size=4 if tiered else 0, unique=True)))
+    bands = []
+    for up_to in [*cuts, None]:
+        packed = model == "package" or (model in {"graduated", "volume"} and draw(st.booleans()))
+        price = Decimal(0) if model == "stair_step" else draw(fees if packed else st.decimals(0, 1000, places=15))
+        bands.append(Band(up_to, price, draw(units) if packed else None, draw(fees)))
+    included = draw(st.just(Decimal(0)) | st.decimals(0, 50, places=scale))
+    cap = draw(st.none() | st.decimals(0, 30_000, places=18))
+    return Price(model, bands, included, cap, draw(st.booleans()), draw(factors), draw(factors))
 
 
 @pytest.mark.parametrize("aggregation", ["sum", "count", "max"])
-@pytest.mark.parametrize("model", ["per_unit", "graduated", "volume", "package"])
+@pytest.mark.parametrize("model", MODELS)
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_a_period_costs_f_of_its_total_however_it_is_cut_and_ordered(model: str, aggregation: str, data: st.DataObject) -> None:
@@ -127,7 +149,7 @@ def test_a_period_costs_f_of_its_total_however_it_is_cut_and_ordered(model: str,
     assert cut.postings.drop("stream_row").equals(whole.postings.drop("stream_row"))
 
 
-@pytest.mark.parametrize("model", ["per_unit", "graduated", "volume", "package"])
+@pytest.mark.parametrize("model", MODELS)
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_f_is_what_the_plain_rule_says(model: str, data: st.DataObject) -> None:
@@ -147,9 +169,7 @@ def test_many_aggregates_in_one_batch_do_not_touch_each_other(data: st.DataObjec
     made = {name: data.draw(prices(model)) for name, model in zip(names, ["graduated", "volume", "package"], strict=True)}
     world = World().meter(quantity_scale=SCALE).account()
     for name, price in made.items():
-        rows = tiers(*((None if up_to is None else str(up_to), str(fee), str(flat)) for up_to, fee, flat in price.steps))
-        more: Row = {"package_size": price.package_size, "free_units": price.free_units, "flat_at_zero": price.flat_at_zero}
-        world.price(name, rows, own=False, model=price.model, plan_id=f"plan-{name}", **more)
+        world.price(name, price.tiers(), own=False, plan_id=f"plan-{name}", **price.says())
         world.subscription(f"sub-{name}", plan_id=f"plan-{name}").discount(name, str(price.discount))
     drawn = data.draw(st.lists(st.tuples(st.sampled_from(names), st.decimals(0, 300, places=SCALE)), min_size=1, max_size=20))
     desk = Desk(world.terms())
@@ -181,14 +201,43 @@ def test_the_first_flat_fee_falls_due_at_zero_usage_only_if_the_plan_says_so(fla
 
 
 def test_a_package_begun_is_due_whole_after_the_free_units() -> None:
-    desk = Desk(one_price("package", tiers((None, "100")), package_size=Decimal(10), free_units=Decimal(10)).terms())
+    desk = Desk(one_price("package", tiers((None, "100"), package_size="10"), included_units=Decimal(10)).terms())
     desk.rate(*(event(f"e{i}", quantity) for i, quantity in enumerate(["10", "1", "9", "1"])))
     assert desk.postings["amount"].to_list() == [Decimal(0), Decimal(100), Decimal(0), Decimal(100)]
 
 
 def test_a_forgiven_partial_package_is_more_free_units() -> None:
-    desk = Desk(
-        one_price("package", tiers((None, "100")), scale=2, package_size=Decimal(10), free_units=Decimal("9.99")).terms()
-    )
+    desk = Desk(one_price("package", tiers((None, "100"), package_size="10"), scale=2, included_units=Decimal("9.99")).terms())
     desk.rate(*(event(f"e{i}", quantity) for i, quantity in enumerate(["9.99", "0.01", "9.99", "0.01"])))
     assert desk.postings["amount"].to_list() == [Decimal(0), Decimal(100), Decimal(0), Decimal(100)]
+
+
+def test_included_units_come_before_the_first_tier() -> None:
+    desk = Desk(one_price("graduated", tiers(("10", "2", "5"), (None, "1")), included_units=Decimal(100)).terms())
+    desk.rate(event("a", "100"), event("b", "10"), event("c", "1"))
+    assert desk.postings["amount"].to_list() == [Decimal(0), Decimal(25), Decimal(1)]
+
+
+def test_a_period_never_costs_more_than_its_cap() -> None:
+    desk = Desk(one_price(steps=tiers((None, "3")), cap=Decimal(10)).terms())
+    desk.rate(event("a", "2"), event("b", "2"), event("c", "100"))
+    assert desk.postings["amount"].to_list() == [Decimal(6), Decimal(4), Decimal(0)]
+
+
+def test_below_its_cap_again_a_volume_price_falls_again() -> None:
+    desk = Desk(one_price("volume", tiers(("10", "3"), (None, "1")), cap=Decimal(20)).terms())
+    desk.rate(event("a", "10"), event("b", "1"), event("c", "20"))
+    assert desk.postings["amount"].to_list() == [Decimal(20), Decimal(-9), Decimal(9)]
+
+
+def test_a_stair_costs_the_fee_of_the_step_that_is_reached() -> None:
+    desk = Desk(one_price("stair_step", tiers(("10", "0", "50"), (None, "0", "80"))).terms())
+    desk.rate(event("a", "10"), event("b", "1"), event("c", "9"))
+    assert desk.postings["amount"].to_list() == [Decimal(50), Decimal(30), Decimal(0)]
+
+
+def test_blocks_of_a_volume_tier_are_counted_from_zero() -> None:
+    rows = [row | {"package_size": Decimal(size)} for row, size in zip(tiers(("10", "1"), (None, "5")), (1, 8), strict=True)]
+    desk = Desk(one_price("volume", rows).terms())
+    desk.rate(event("a", "10"), event("b", "1"), event("c", "5"), event("d", "1"))
+    assert desk.postings["amount"].to_list() == [Decimal(10), Decimal(0), Decimal(0), Decimal(5)]

@@ -98,6 +98,7 @@ def test_an_add_on_counts_only_while_it_is_held() -> None:
         (one_price(steps=tiers((None, "0.0000000000000001")), scale=3), "more than 15 decimals"),
         (one_price("graduated", tiers(("0.5", "1"), (None, "1"))), "finer than the meter's 0 decimals"),
         (one_price("package"), "needs a package size"),
+        (one_price("package", tiers((None, "1"), package_size="0")), "a size above zero"),
         (one_price("stairs"), "unknown model 'stairs'"),
         (one_price().discount("usage", "1.5"), "between 0 and 1"),
         (one_price().discount("usage", "0.1234567"), "6 decimals"),

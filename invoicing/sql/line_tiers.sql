@@ -1,7 +1,7 @@
 -- One row per tier that the aggregate of an invoice line touched with the rows of that line, with the tier's terms.
 -- A discount is posted as '<list version>/<party>-<percent>%'; its tiers are those of the list version.
 -- in:   unbilled (of the line's run), explained_line (one row of LINES), tiers
--- out:  tier, tier_from, tier_to, unit_price, flat, events (rows that ended in it), amount (of those rows)
+-- out:  tier, tier_from, tier_to, unit_price, package_size, flat, events (rows that ended in it), amount (of those rows)
 with behind as (
     select
         unbilled.tier,
@@ -30,7 +30,7 @@ own_terms as (
 ),
 
 terms as (
-    select tiers.tier, tiers.tier_from, tiers.tier_to, tiers.unit_price, tiers.flat
+    select tiers.tier, tiers.tier_from, tiers.tier_to, tiers.unit_price, tiers.package_size, tiers.flat
     from tiers
     inner join explained_line on tiers.price_id = explained_line.price_id
     cross join own_terms
@@ -45,6 +45,7 @@ select
     terms.tier_from,
     terms.tier_to,
     terms.unit_price,
+    terms.package_size,
     terms.flat,
     behind.events,
     behind.amount
