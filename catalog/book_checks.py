@@ -13,7 +13,7 @@ Span = tuple[datetime, datetime | None]
 
 
 def check_meter(meter: MeterEntry, place: Place, problems: Problems) -> None:
-    """A count counts events; every other aggregation needs a property with the quantity."""
+    """A count counts events; every other aggregation needs a property with the quantity, unique one with any text."""
     if meter.aggregation == "count":
         if meter.property is not None:
             problems.add(place.at("property"), "does not belong to a count, which counts events; remove it")
@@ -21,6 +21,8 @@ def check_meter(meter: MeterEntry, place: Place, problems: Problems) -> None:
             problems.add(place.at("scale"), "does not belong to a count, which has no decimals; remove it")
     elif meter.property is None:
         problems.add(place.at("property"), f"is missing; name the property of 'data' whose values {meter.aggregation} takes")
+    if meter.aggregation == "unique" and meter.scale != 0:
+        problems.add(place.at("scale"), "does not belong to unique, which counts values; remove it")
     for index, name in enumerate(meter.dimensions):
         if name in meter.dimensions[:index]:
             problems.add(place.at("dimensions", index), f"'{name}' stands here twice; keep one")

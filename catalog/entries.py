@@ -47,10 +47,27 @@ class NameEntry(Entry):
 Name = Annotated[NameEntry, BeforeValidator(lambda value: {"en": value} if isinstance(value, str) else value)]
 
 
+Aggregation = Literal[
+    "sum",
+    "count",
+    "max",
+    "min",
+    "unique",
+    "latest",
+    "hourly_max",
+    "daily_max",
+    "unit_seconds",
+    "unit_hours",
+    "unit_days",
+    "time_average",
+    "peak",
+]
+
+
 class MeterEntry(Entry):
     id: Id
     event_type: Text
-    aggregation: Literal["sum", "count", "max"]
+    aggregation: Aggregation
     property: Text | None = None
     unit: Text
     scale: Annotated[Count, Field(ge=0, le=9)] = 0

@@ -5,11 +5,13 @@ Nothing of this is stored on its own. A worker that starts, or takes over a part
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from ledger.table import LedgerTable
 from schemas.errors import BrokenPromise
-from schemas.ledger import AGGREGATE_KEY, Role
+from schemas.ledger import AGGREGATE_KEY, POINT_COLUMNS, Role
 
 REJECT_KEY = ["stream", "stream_partition", "stream_offset", "event_index"]
 """What makes a row of REJECTS unique: the origin of the event."""
@@ -51,6 +53,18 @@ def event_ids(postings: LedgerTable, since_month: str | None = None) -> pl.DataF
     """
     usage = _revenue(postings, since_month).filter(pl.col("event_id").is_not_null() & pl.col("corrects").is_null())
     return usage.select(EVENT_COLUMNS).unique().collect()
+
+
+def aggregate_points(postings: LedgerTable, meters: Sequence[str], since_month: str | None = None) -> pl.DataFrame:
+    """POINT_COLUMNS of the revenue rows of events of these meters, with the rows that correct them, in no order.
+
+    Args:
+        since_month: Only usage months from this one on (YYYY-MM); None is all.
+    """
+    if not meters:
+        return postings.schema.empty().select(POINT_COLUMNS)
+    mine = pl.col("event_id").is_not_null() & pl.col("meter_id").is_in(list(meters))
+    return _revenue(postings, since_month).filter(mine).select(POINT_COLUMNS).collect()
 
 
 def reject_keys(rejects: LedgerTable, stream: str, partition: int, after_offset: int) -> pl.DataFrame:

@@ -17,10 +17,11 @@ from typing import Protocol
 import polars as pl
 
 from ledger.book import Ledger
-from ledger.state import aggregate_totals, event_ids, reject_keys
+from ledger.state import aggregate_points, aggregate_totals, event_ids, reject_keys
 from ledger.table import source_id
 from pipelines.decode import decode_batches
 from pipelines.settings import Limits
+from rating.aggregates.points import Points, kept_meters
 from rating.batch import rate_batch
 from rating.counters import Counters
 from rating.seen import SeenEvents
@@ -72,6 +73,7 @@ class Rater:
         self._positions: dict[Source, int | None] = {}
         self._counters = Counters()
         self._seen = SeenEvents()
+        self._points: Points | None = None
         self._compiled: tuple[tuple[int, int], Book, Terms] | None = None
 
     def assign(self, sources: Sequence[Source]) -> dict[Source, int | None]:
@@ -85,6 +87,7 @@ class Rater:
         self._counters.load(aggregate_totals(postings))
         self._seen = SeenEvents()
         self._seen.load(event_ids(postings))
+        self._points = None  # which points are needed says the book; it is read with the first batch
         return dict(self._positions)
 
     def process(self, batches: Sequence[RawBatch]) -> RateResult:
@@ -104,13 +107,15 @@ class Rater:
             max_event_bytes=self._limits.max_event_bytes,
             clock_skew_seconds=self._limits.clock_skew_seconds,
         )
-        rated = rate_batch(decoded.events, terms, self._counters, self._seen)
+        points = self._known_points(terms)
+        rated = rate_batch(decoded.events, terms, self._counters, self._seen, points)
         versions = pl.lit(terms.book_version, pl.Int32), pl.lit(terms.roster_version, pl.Int32)
         unread = decoded.rejects.with_columns(book_version=versions[0], roster_version=versions[1])
         rejects = pl.concat([REJECTS.select(unread), rated.rejects])
         seconds = self._commit(rated.postings, rejects, _reached(fresh))
         self._counters.advance(rated.postings)
         self._seen.remember(rated.postings)
+        points.advance(rated.postings, terms.meters)
         return RateResult(
             events=decoded.events.height + decoded.rejects.height,
             postings=rated.postings.height,
@@ -126,6 +131,13 @@ class Rater:
             book, roster = self._published.load()
             self._compiled = (book.version, roster.version), book, compile_terms(book, roster)
         return self._compiled[1], self._compiled[2]
+
+    def _known_points(self, terms: Terms) -> Points:
+        """The points of aggregates that need them, rebuilt from the ledger once after sources were assigned."""
+        if self._points is None:
+            self._points = Points()
+            self._points.load(aggregate_points(self._ledger.postings, kept_meters(terms.meters)))
+        return self._points
 
     def _new_part(self, batch: RawBatch) -> RawBatch:
         """The messages after the ledger's position: a broker may deliver again what was committed."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from rating.aggregates.points import Points
 from rating.count import count_usage
 from rating.counters import Counters
 from rating.duplicates import drop_duplicates
@@ -37,11 +38,14 @@ class Rated:
     duplicates: int
 
 
-def rate_batch(events: pl.DataFrame, terms: Terms, counters: Counters, seen: SeenEvents) -> Rated:
-    """Rate one batch. Changes no state: call `counters.advance` and `seen.remember` once the postings are in the ledger.
+def rate_batch(events: pl.DataFrame, terms: Terms, counters: Counters, seen: SeenEvents, points: Points | None = None) -> Rated:
+    """Rate one batch.
+
+    Changes no state: call `counters.advance`, `points.advance` and `seen.remember` once the postings are in the ledger.
 
     Args:
         events: EVENTS and `data.<property>` columns (String), in arrival order.
+        points: The points of aggregates that need them; None: the book has no such meter, or nothing was rated before.
 
     Returns:
         POSTINGS ordered by (stream, stream_partition, stream_offset, stream_row); REJECTS in arrival order.
@@ -50,7 +54,7 @@ def rate_batch(events: pl.DataFrame, terms: Terms, counters: Counters, seen: See
     measured = measure_usage(events, terms.meters)
     matched = match_prices(events, measured, terms)
     fresh = drop_duplicates(events, matched.charged, terms, seen)
-    counted = count_usage(fresh.charged, terms, counters)
+    counted = count_usage(fresh.charged, terms, counters, points, events)
     priced = price_usage(counted.rows, terms)
     shared = share_revenue(priced, events, terms)
     rejected = pl.concat([matched.rejected, fresh.rejected, counted.rejected])

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from hashlib import sha256
 from typing import NamedTuple
 
 import polars as pl
 
+from rating.aggregates.follow import SHORTENED, follow_points
+from rating.aggregates.kinds import KEPT
+from rating.aggregates.points import Points
 from rating.counters import Counters
 from rating.rejects import REJECTED
 from rating.terms import Terms
-from schemas.frames import FrameSchema
-from schemas.usage import RejectReason
+from schemas.errors import BrokenPromise
+from schemas.frames import INSTANT, FrameSchema
+from schemas.usage import PROPERTY, RejectReason
 
 COUNTED = FrameSchema(
     "COUNTED",
@@ -21,11 +26,33 @@ COUNTED = FrameSchema(
         "dimensions": pl.String,
         "usage_period": pl.Date,
         "quantity_quanta": pl.Int64,  # what the event reported
+        "value": pl.String,  # what unique tells apart; null for every other aggregation
         "before_quanta": pl.Int64,  # null: the aggregate begins with this row
         "after_quanta": pl.Int64,
     },
 )
 """One row per event and price that charges it."""
+
+COUNTABLE = FrameSchema(
+    "COUNTABLE",
+    {
+        "event": pl.UInt32,
+        "charge": pl.UInt32,
+        "dimensions": pl.String,
+        "usage_period": pl.Date,
+        "quantity_quanta": pl.Int64,
+        "value": pl.String,
+        "key": pl.Int64,  # (subscription, price, price version) in the high bits, the usage period's day in the low
+        "aggregation": pl.String,
+        "max_quanta": pl.Int64,
+        "occurred_at": INSTANT,
+        "event_source": pl.String,  # null unless the aggregation needs points
+        "event_id": pl.String,
+        "weight": pl.Int64,
+        "begun": pl.Int64,  # where the aggregate stood before the batch; null if it had not begun
+    },
+)
+"""One row per event and price that charges it, with all that its aggregate looks at. By (event, charge)."""
 
 
 class Counted(NamedTuple):
@@ -33,23 +60,32 @@ class Counted(NamedTuple):
     rejected: pl.DataFrame  # REJECTED: the running total would leave what is exact
 
 
-def count_usage(charged: pl.DataFrame, terms: Terms, counters: Counters) -> Counted:
+def count_usage(
+    charged: pl.DataFrame,
+    terms: Terms,
+    counters: Counters,
+    points: Points | None = None,
+    events: pl.DataFrame | None = None,
+) -> Counted:
     """Carry each aggregate through the batch in order of arrival.
 
-    sum and count: after = before + quantity. max: after = the larger of before and quantity. Either way the steps of an
-    aggregate add up to where it stands, and it never falls.
+    sum and count: after = before + quantity. max: after = the larger of before and quantity. All others are worked out from
+    their points (rating/aggregates/kinds.py), and may fall. In any case the steps of an aggregate add up to where it stands.
 
     Args:
         charged: CHARGED, by (event, charge).
+        points: The points of aggregates that need them; None: there are none before this batch.
+        events: EVENTS with `event`. Needed where an aggregation needs points, for ids and values.
     """
     if charged.is_empty():
         return Counted(COUNTED.empty(), REJECTED.empty())
-    keyed = _with_begun(_with_key(charged, terms), terms, counters)
-    counted = _carry(keyed)
-    if not counted.select((pl.col("after") > pl.col("max_quanta")).any()).item():
+    known = points if points is not None else Points()
+    countable = _with_begun(_with_point(_with_key(charged, terms), terms, events), terms, counters)
+    counted = _carry(countable, terms, known)
+    over = counted.filter(pl.col("after") > pl.col("max_quanta"))
+    if over.is_empty():
         return Counted(_counted(counted), REJECTED.empty())
-    refused = _refuse_overflow(keyed, counted)
-    rest = keyed.filter(~pl.col("event").is_in(refused))
+    refused = _refuse_overflow(countable, over, terms, known)
     rejected = pl.DataFrame({"event": pl.Series(refused, dtype=pl.UInt32)}).with_columns(
         reason=pl.lit(RejectReason.QUANTITY_TOO_LARGE.value),
         detail=pl.lit(
@@ -57,28 +93,70 @@ def count_usage(charged: pl.DataFrame, terms: Terms, counters: Counters) -> Coun
             "Check the quantities, split the subscription or choose a coarser unit."
         ),
     )
-    return Counted(_counted(_carry(rest)), REJECTED.select(rejected))
+    rest = countable.filter(~pl.col("event").is_in(refused))
+    return Counted(_counted(_carry(rest, terms, known)), REJECTED.select(rejected))
 
 
 def _with_key(charged: pl.DataFrame, terms: Terms) -> pl.DataFrame:
-    """`key` is one number per aggregate: (subscription, price, price version) in the high bits, the period's day in the low."""
     details = terms.usage.select("aggregate", "max_quanta")[charged["charge"]]
-    is_max = (terms.meters["aggregation"] == "max").alias("is_max").gather(charged["meter"])
-    return pl.concat([charged, details, is_max.to_frame()], how="horizontal").with_columns(
-        key=pl.col("aggregate").cast(pl.Int64) * (1 << 24) + pl.col("usage_period").to_physical() + (1 << 23)
+    aggregation = terms.meters["aggregation"].gather(charged["meter"])
+    return charged.hstack(details).with_columns(
+        aggregation,
+        key=pl.col("aggregate").cast(pl.Int64) * (1 << 24) + pl.col("usage_period").to_physical() + (1 << 23),
+        weight=pl.lit(1, pl.Int64),
     )
 
 
+def _with_point(keyed: pl.DataFrame, terms: Terms, events: pl.DataFrame | None) -> pl.DataFrame:
+    """`event_source`, `event_id` and `value` of rows whose aggregation needs points; null for all others."""
+    none = [pl.lit(None, pl.String).alias(name) for name in ("event_source", "event_id", "value")]
+    if not set(terms.meters["aggregation"]) & set(KEPT):
+        return keyed.with_columns(none)
+    if events is None:
+        raise BrokenPromise("an aggregation that needs points is counted without the events")
+    told = keyed.hstack(events.select("event_source", "event_id")[keyed["event"]]).with_columns(none[2])
+    for meter, name in terms.meters.filter(pl.col("aggregation") == "unique").select("meter", "property").iter_rows():
+        column = f"{PROPERTY}{name}"
+        if column in events.columns:
+            value = pl.when(pl.col("meter") == meter).then(_shortened(events[column]).gather(told["event"])).otherwise("value")
+            told = told.with_columns(value=value)
+    return told
+
+
+def _shortened(values: pl.Series) -> pl.Series:
+    """The values; of those that are too long for a row of the ledger a digest."""
+    long = (values.str.len_chars() > SHORTENED).fill_null(False).arg_true()
+    return values.scatter(long, [sha256(text.encode()).hexdigest() for text in values.gather(long)]) if len(long) else values
+
+
 def _with_begun(keyed: pl.DataFrame, terms: Terms, counters: Counters) -> pl.DataFrame:
-    """`begun`: where the aggregate stood before the batch; null if it had not begun."""
+    """COUNTABLE."""
     keys = keyed.unique("key", keep="first", maintain_order=True).select("key", "charge", "usage_period")
     names = terms.usage.select("subscription_id", "price_id", "price_version")[keys["charge"]]
-    begun = counters.before(names.with_columns(keys["usage_period"]))
-    return keyed.join(keys.select("key", begun["after_quanta"].alias("begun")), on="key", how="left", maintain_order="left")
+    begun = counters.before(names.with_columns(keys["usage_period"]))["after_quanta"].alias("begun")
+    return COUNTABLE.select(keyed.join(keys.select("key", begun), on="key", how="left", maintain_order="left"))
 
 
-def _carry(keyed: pl.DataFrame) -> pl.DataFrame:
-    """`after` and `before` of each row, by (key, event); `after` is Int128, so that nothing wraps before it is judged.
+def _carry(countable: pl.DataFrame, terms: Terms, points: Points) -> pl.DataFrame:
+    """COUNTABLE with `after` and `before` of each row, by (key, event).
+
+    `after` is Int128, so that nothing wraps before it is judged.
+    """
+    needs_points = pl.col("aggregation").is_in(list(KEPT))
+    rest = countable.filter(needs_points)
+    if rest.is_empty():
+        return _carry_numbers(countable)
+    followed = follow_points(rest, terms, points).sort("key", "event")
+    first = pl.col("key").ne_missing(pl.col("key").shift(1))
+    stepped = followed.with_columns(
+        before=pl.when(first).then(pl.col("begun").cast(pl.Int128)).otherwise(pl.col("after").shift(1))
+    )
+    numbers = _carry_numbers(countable.filter(~needs_points))
+    return pl.concat([numbers.select(stepped.columns), stepped])
+
+
+def _carry_numbers(countable: pl.DataFrame) -> pl.DataFrame:
+    """The same for aggregates that are one running number.
 
     One pass over rows sorted by aggregate instead of a window per aggregate, which costs ten times as much: a running sum
     less what it was where the aggregate begins, and a running maximum that each aggregate starts above the one before.
@@ -88,10 +166,10 @@ def _carry(keyed: pl.DataFrame) -> pl.DataFrame:
     summed = begun + pl.col("sum") - pl.when("first").then(pl.col("sum") - quantity).otherwise(None).forward_fill()
     highest = (above + pl.max_horizontal(begun, quantity)).cum_max() - above
     return (
-        keyed.sort("key", maintain_order=True)
+        countable.sort("key", maintain_order=True)
         .with_columns(first=pl.col("key").ne_missing(pl.col("key").shift(1)), sum=quantity.cum_sum())
         .with_columns(number=pl.col("first").cum_sum())
-        .with_columns(after=pl.when("is_max").then(highest).otherwise(summed))
+        .with_columns(after=pl.when(pl.col("aggregation") == "max").then(highest).otherwise(summed))
         .with_columns(before=pl.when("first").then(pl.col("begun").cast(pl.Int128)).otherwise(pl.col("after").shift(1)))
     )
 
@@ -101,13 +179,31 @@ def _counted(carried: pl.DataFrame) -> pl.DataFrame:
     return COUNTED.select(carried.with_columns(*quanta))
 
 
-def _refuse_overflow(keyed: pl.DataFrame, counted: pl.DataFrame) -> list[int]:
+def _refuse_overflow(countable: pl.DataFrame, over: pl.DataFrame, terms: Terms, points: Points) -> list[int]:
     """Events that would carry an aggregate beyond its limit, as if they had come one by one: what still fits is kept.
 
-    Only aggregates that would overflow are walked; the walk is row by row because refusing one event makes room for the next.
+    Refusing one event makes room for the next, so of each subscription only the first can be named at a time. Where all of
+    its aggregates are sums, one walk over their rows finds them all.
     """
-    full = counted.filter(pl.col("after") > pl.col("max_quanta"))["key"].unique()
-    rows = keyed.filter(pl.col("key").is_in(full.to_list()) & ~pl.col("is_max")).sort("event")
+    whose = terms.usage["holder"]
+    refused: list[int] = []
+    troubled = countable.with_columns(whose.gather(countable["charge"]))
+    over = over.with_columns(whose.gather(over["charge"]))
+    while over.height:
+        troubled = troubled.join(over.select("holder").unique(), on="holder", how="semi", maintain_order="left")
+        if troubled["aggregation"].is_in(["sum", "count", "max"]).all():
+            return refused + _walk_sums(troubled, over)
+        refused += over.group_by("holder").agg(pl.col("event").min())["event"].to_list()
+        troubled = troubled.filter(~pl.col("event").is_in(refused))
+        carried = _carry(troubled.drop("holder"), terms, points)
+        over = carried.filter(pl.col("after") > pl.col("max_quanta"))
+        over = over.with_columns(whose.gather(over["charge"]))
+    return refused
+
+
+def _walk_sums(countable: pl.DataFrame, over: pl.DataFrame) -> list[int]:
+    """Events refused by the sums they belong to. A max cannot overflow: its quantities were judged one by one."""
+    rows = countable.filter(pl.col("key").is_in(over["key"].unique().to_list())).sort("event")
     parts: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
     totals: dict[int, int] = {}
     for event, key, quantity, limit, begun in rows.select("event", "key", "quantity_quanta", "max_quanta", "begun").iter_rows():

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import polars as pl
 
+from rating.aggregates.kinds import NEGATIVE
 from rating.quantities import read_quantities
 from schemas.frames import FrameSchema
-from schemas.usage import PROPERTY
+from schemas.usage import PROPERTY, RejectReason
 
 MEASURED = FrameSchema(
     "MEASURED",
     {
         "event": pl.UInt32,  # row of EVENTS
         "meter": pl.UInt32,  # row of Terms.meters
-        "quantity_quanta": pl.Int64,  # null when there is a problem
+        "quantity_quanta": pl.Int64,  # null when there is a problem; below zero only where the aggregation allows it
         "problem": pl.String,  # the RejectReason; null when the quantity is good
         "dimensions": pl.String,  # 'region=cn,call_type=pstn' in the meter's order; absent ones left out
     },
@@ -44,12 +45,24 @@ def measure_usage(events: pl.DataFrame, meters: pl.DataFrame) -> pl.DataFrame:
 
 
 def _read(events: pl.DataFrame, name: str | None, aggregation: str, scale: int) -> pl.DataFrame:
-    """`quantity_quanta` and `problem` of each event; a count counts 1 whatever the event says."""
+    """`quantity_quanta` and `problem` of each event; a count counts 1 whatever the event says, unique whatever the value is."""
     if aggregation == "count":
         counted = events.select("event", quantity_quanta=pl.lit(1, pl.Int64), problem=pl.lit(None, pl.String))
         return counted.drop("event")
     column = f"{PROPERTY}{name}"
     texts = events[column] if column in events.columns else pl.Series(column, [None] * events.height, pl.String)
+    if aggregation == "unique":
+        absent = pl.lit(RejectReason.MISSING_FIELD.value)
+        value = texts.alias("value").to_frame()
+        return value.select(
+            quantity_quanta=pl.when(pl.col("value").is_not_null()).then(pl.lit(1, pl.Int64)),
+            problem=pl.when(pl.col("value").is_null()).then(absent),
+        )
+    if aggregation in NEGATIVE:
+        sizes = read_quantities(texts.str.strip_prefix("-"), scale)
+        below = texts.str.starts_with("-").alias("below").to_frame()
+        quantity = pl.when("below").then(-pl.col("quantity_quanta")).otherwise("quantity_quanta")
+        return sizes.hstack(below).select(quantity.alias("quantity_quanta"), "problem")
     return read_quantities(texts, scale)
 
 

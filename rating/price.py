@@ -16,6 +16,7 @@ PRICED = FrameSchema(
         "dimensions": pl.String,
         "usage_period": pl.Date,
         "quantity_quanta": pl.Int64,
+        "value": pl.String,  # what unique tells apart
         "before_quanta": pl.Int64,
         "after_quanta": pl.Int64,
         "tier": pl.Int32,  # the tier the aggregate is in after the row

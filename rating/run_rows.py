@@ -90,7 +90,7 @@ def post_changes(period: Period, due: pl.DataFrame, posted: pl.DataFrame, terms:
 
 
 def _written(period: Period, terms: Terms, first_offset: int) -> list[pl.Expr]:
-    nothing = {"event_source": pl.String, "event_id": pl.String, "dimensions": pl.String, "corrects": pl.String}
+    nothing = dict.fromkeys(("event_source", "event_id", "dimensions", "value", "corrects"), pl.String)
     return [
         *(pl.lit(None, dtype).alias(name) for name, dtype in nothing.items()),
         pl.lit(None, POSTINGS.columns["occurred_at"]).alias("occurred_at"),

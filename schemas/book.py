@@ -18,7 +18,7 @@ METERS = FrameSchema(
     {
         "meter_id": pl.String,
         "event_type": pl.String,  # CloudEvents `type` of the events it measures
-        "aggregation": pl.String,  # sum | count | max
+        "aggregation": pl.String,  # sum | count | max | ...: docs/CATALOG.md lists them
         "property": pl.String,  # property of `data` that holds the quantity; null for count
         "unit": pl.String,  # as printed on the invoice
         "quantity_scale": pl.Int8,  # s: decimals a quantity may have, 0..9

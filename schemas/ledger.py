@@ -40,6 +40,7 @@ POSTINGS = FrameSchema(
         "usage_month": pl.String,
         # how much: whole quanta; units = quanta / 10^quantity_scale
         "quantity_quanta": pl.Int64,  # what this row adds
+        "value": pl.String,  # what a meter of aggregation unique counts, for example a user; null for all others
         "before_quanta": pl.Int64,  # the aggregate before this row
         "after_quanta": pl.Int64,  # the aggregate after this row
         "quantity_scale": pl.Int8,
@@ -60,6 +61,13 @@ AGGREGATE_KEY = ["subscription_id", "price_id", "price_version", "usage_period"]
 
 POSITION_KEY = ["stream", "stream_partition", "stream_offset", "stream_row"]
 """What makes a row of POSTINGS unique, and its order."""
+
+POINT_COLUMNS = [
+    *POSITION_KEY,
+    *AGGREGATE_KEY,
+    *("event_source", "event_id", "occurred_at", "quantity_quanta", "value", "corrects"),
+]
+"""What a usage row says of its event: all that an aggregate needs that looks at its events and not only at their total."""
 
 
 class Role(StrEnum):

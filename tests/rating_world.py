@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import polars as pl
 
+from rating.aggregates.points import Points
 from rating.batch import Rated, rate_batch
 from rating.counters import Counters
 from rating.seen import SeenEvents
@@ -191,14 +192,16 @@ class Desk:
         self.terms = terms
         self.counters = Counters()
         self.seen = SeenEvents()
+        self.points = Points()
         self.results: list[Rated] = []
         self._offset = 0
 
     def rate(self, *events: Row) -> Rated:
-        rated = rate_batch(arriving(*events, offset=self._offset), self.terms, self.counters, self.seen)
+        rated = rate_batch(arriving(*events, offset=self._offset), self.terms, self.counters, self.seen, self.points)
         self._offset += len(events)
         self.counters.advance(rated.postings)
         self.seen.remember(rated.postings)
+        self.points.advance(rated.postings, self.terms.meters)
         self.results.append(rated)
         return rated
 

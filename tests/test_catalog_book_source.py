@@ -301,7 +301,7 @@ MISTAKES: list[tuple[str, str, str, list[str]]] = [
         "a bad aggregation",
         "aggregation: sum",
         "aggregation: summ",
-        ["3:59: meters.0.aggregation: 'summ' is none of sum, count, max; did you mean 'sum'?"],
+        ["3:59: meters.0.aggregation: 'summ' is none of sum, count, max, min, unique, latest, hourly_max, daily_max, unit_seconds, unit_hours, unit_days, time_average, peak; did you mean 'sum'?"],
     ),
     (
         "a meter without a property",

@@ -38,6 +38,7 @@ select
     postings.usage_period,
     postings.usage_period_end,
     postings.usage_month,
+    postings.value,
     cast(cast(postings.quantity_quanta as decimal(19, 0)) * scales.unit as decimal(38, 18)) as quantity,
     cast(cast(postings.before_quanta as decimal(19, 0)) * scales.unit as decimal(38, 18)) as aggregate_before,
     cast(cast(postings.after_quanta as decimal(19, 0)) * scales.unit as decimal(38, 18)) as aggregate_after,

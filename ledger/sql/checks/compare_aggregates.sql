@@ -1,72 +1,55 @@
--- Every aggregate is where its steps lead: the steps of its usage rows add up to the largest state that a standing row shows.
--- A row stands unless another one takes it back; positions are compared only in aggregates with corrections.
+-- Every aggregate is where its steps lead: its usage rows lead on from each other, from nothing to where their steps add up to.
+-- Each row leaves one state and reaches another. In an unbroken chain, in whatever order it is read, every state is reached as
+-- often as it is left, but for 0, where it begins, and the last one. A row lost, changed or there twice breaks it; a row that
+-- takes another back, step for step, does not.
 -- grain: one row
 -- in:    postings
--- out:   currency (null), left (aggregates), right (aggregates whose steps add up)
-with aggregates as (
+-- out:   currency (null), left (aggregates), right (aggregates whose rows are one chain)
+with visits as (
     select
         subscription_id,
         price_id,
         price_version,
         usage_period,
-        sum(cast(after_quanta as decimal(38, 0)) - cast(coalesce(before_quanta, cast(0 as bigint)) as decimal(38, 0))) as steps,
-        max(after_quanta) as highest_state,
-        count(corrects) as corrections
+        after_quanta as state,
+        cast(1 as bigint) as visit
     from postings
     where role = 'revenue' and charge = 'usage'
+    union all
+    select
+        subscription_id,
+        price_id,
+        price_version,
+        usage_period,
+        coalesce(before_quanta, cast(0 as bigint)) as state,
+        cast(-1 as bigint) as visit
+    from postings
+    where role = 'revenue' and charge = 'usage'
+), ends as (
+    select
+        subscription_id,
+        price_id,
+        price_version,
+        usage_period,
+        state,
+        cast(sum(visit) as bigint) as visits
+    from visits
+    group by subscription_id, price_id, price_version, usage_period, state
+), chains as (
+    select
+        subscription_id,
+        price_id,
+        price_version,
+        usage_period,
+        cast(sum(abs(visits)) as bigint) as open_ends,
+        cast(sum(case when state = 0 then visits else cast(0 as bigint) end) as bigint) as visits_of_nothing
+    from ends
     group by subscription_id, price_id, price_version, usage_period
-), taken_back as (
-    select distinct corrects
-    from postings
-    where corrects is not null and role = 'revenue'
-), corrected_rows as (
-    select
-        postings.subscription_id,
-        postings.price_id,
-        postings.price_version,
-        postings.usage_period,
-        postings.after_quanta,
-        concat(
-            postings.stream, '/', cast(postings.stream_partition as varchar), '/', cast(postings.stream_offset as varchar), '/',
-            cast(postings.stream_row as varchar)
-        ) as position
-    from postings
-    inner join aggregates
-        on postings.subscription_id = aggregates.subscription_id
-        and postings.price_id = aggregates.price_id
-        and postings.price_version = aggregates.price_version
-        and postings.usage_period = aggregates.usage_period
-    where aggregates.corrections > 0 and postings.role = 'revenue' and postings.charge = 'usage' and postings.corrects is null
-), corrected as (
-    select
-        corrected_rows.subscription_id,
-        corrected_rows.price_id,
-        corrected_rows.price_version,
-        corrected_rows.usage_period,
-        max(corrected_rows.after_quanta) as last_state
-    from corrected_rows
-    left join taken_back on corrected_rows.position = taken_back.corrects
-    where taken_back.corrects is null
-    group by
-        corrected_rows.subscription_id, corrected_rows.price_id, corrected_rows.price_version, corrected_rows.usage_period
-), compared as (
-    select
-        aggregates.steps,
-        case
-            when aggregates.corrections = 0 then aggregates.highest_state
-            else coalesce(corrected.last_state, cast(0 as bigint))
-        end as last_state
-    from aggregates
-    left join corrected
-        on aggregates.subscription_id = corrected.subscription_id
-        and aggregates.price_id = corrected.price_id
-        and aggregates.price_version = corrected.price_version
-        and aggregates.usage_period = corrected.usage_period
 ), counted as (
     select
         cast(count(*) as bigint) as aggregate_rows,
-        cast(count(case when steps = cast(last_state as decimal(38, 0)) then 1 end) as bigint) as right_rows
-    from compared
+        cast(count(case when open_ends = 0 or (open_ends = 2 and visits_of_nothing = -1) then 1 end) as bigint) as right_rows
+    from chains
 )
 select
     cast(null as varchar) as currency,

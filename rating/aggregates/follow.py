@@ -1,0 +1,37 @@
+"""From rows of a batch to where their aggregates stand, for aggregates that need their points."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from rating.aggregates.kinds import FOLLOW
+from rating.aggregates.moves import MOVES, SPANS
+from rating.aggregates.points import Points
+from rating.periods import period_end
+from rating.terms import Terms
+from schemas.ledger import AGGREGATE_KEY
+
+SHORTENED = 256
+"""Characters of a value that a row of the ledger holds; of a longer one it holds the SHA-256."""
+
+
+def follow_points(rows: pl.DataFrame, terms: Terms, points: Points) -> pl.DataFrame:
+    """The rows with `after` (Int128): the aggregate after each, as a function of all points that are there by then.
+
+    Args:
+        rows: COUNTABLE of aggregates whose aggregation is in FOLLOW.
+    """
+    where = rows.unique("key", keep="first", maintain_order=True).select("key", "charge", "usage_period", "aggregation")
+    details = terms.usage.select(*AGGREGATE_KEY[:3], "zone", "billing_day")[where["charge"]]
+    keys = where.hstack(details).with_columns(usage_period_end=period_end(pl.col("usage_period"), pl.col("billing_day")))
+    moves = rows.with_columns(arrival=pl.col("event").cast(pl.Int64) + 1)
+    known = points.find(keys.select("key", *AGGREGATE_KEY))
+    followed = []
+    for aggregation in keys["aggregation"].unique().sort():
+        mine = keys.filter(pl.col("aggregation") == aggregation)
+        both = pl.concat(
+            [known.join(mine, on="key", how="semi"), MOVES.select(moves.filter(pl.col("aggregation") == aggregation))]
+        )
+        followed.append(FOLLOW[aggregation](both, SPANS.select(mine)))
+    states = pl.concat(followed).rename({"state": "after"})
+    return moves.join(states, on=["key", "arrival"], how="left", maintain_order="left").drop("arrival")
