@@ -65,9 +65,9 @@ def _command(port: int) -> list[str]:
     return [binary, "broker", "--listener-url", url, "--advertised-listener-url", url, "--storage-engine", "memory://tansu/"]
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill the broker when the thread that started it ends, however it ends."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with_parent(how: signal.Signals = signal.SIGKILL) -> None:
+    """In a new process: have the kernel end it when the thread that started it ends, however that ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, how)
 
 
 def _wait_until_it_listens(broker: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from pipelines.broker import embedded_broker
+from pipelines.broker import die_with_parent, embedded_broker
 from pipelines.settings import Settings
 from pipelines.workspace import Workspace
 
@@ -80,6 +81,7 @@ def worker_process(workspace: Workspace, log: Path | None = None) -> Iterator[su
         stdout=output,
         stderr=subprocess.STDOUT if output else None,
         start_new_session=True,  # a Ctrl-C in the terminal reaches us alone, and we stop it in order
+        preexec_fn=partial(die_with_parent, signal.SIGTERM) if sys.platform == "linux" else None,
     )
     try:
         yield process
