@@ -32,6 +32,7 @@ import pipelines.rate_file
 import pipelines.rejected
 import pipelines.replay
 import pipelines.replay_messages
+import pipelines.rerate
 import pipelines.send
 import pipelines.settle
 import pipelines.sql_access
@@ -242,6 +243,27 @@ def retry_rejects(
     with progress("retrying rejects") as status:
         done = pipelines.rejected.retry_rejects(opened, reason or [], lambda so_far: status.update(sentence(so_far)))
     messages.print(sentence(done))
+
+
+@app.command()
+def rerate(
+    price: Annotated[str, typer.Option(help="The fee item, as in the price book.")],
+    first_day: Annotated[str, typer.Option("--from", help="First day of the usage, YYYY-MM-DD, in each account's zone.")],
+    end_day: Annotated[str, typer.Option("--to", help="Day after the last one.")],
+    post: Annotated[bool, typer.Option("--post/--dry-run", help="Append the rows; without it nothing is written.")] = False,
+    workspace: WorkspaceOption = HERE,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Post the differences that a price published late makes for usage rated before. The second time there are none.
+
+    Example: `boss rerate --price pro.month.minutes --from 2026-10-01 --to 2026-11-01 --post`
+    """
+    days = read_day(first_day, "--from"), read_day(end_day, "--to")
+    with progress(f"rating {price} anew"):
+        rerating = pipelines.rerate.rerate(open_workspace(workspace), price, *days, post=post)
+    if rerating.rows or format is not Format.TABLE:
+        show(rerating.changes, format)
+    messages.print(rerating.message)
 
 
 # ---------------------------------------------------------------------------------------------------- bills
@@ -482,6 +504,13 @@ def progress(what: str) -> Iterator[Any]:
     """A spinner on stderr with the latest word; plain silence when stderr is no terminal."""
     with messages.status(what) as status:
         yield status
+
+
+def read_day(text: str, option: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"'{text}' is no day; write it as YYYY-MM-DD.", param_hint=option) from None
 
 
 def sentence(done: RateResult) -> str:

@@ -1,0 +1,170 @@
+"""The rows of a re-rating: which usage belongs elsewhere now, what is taken back for it, and what is posted anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date
+
+import polars as pl
+
+from pipelines.posted_usage import EVENT, position_text, posted_usage, standing_rows
+from pipelines.rate_posted import Matched, match_posted, price_posted
+from pipelines.replay import VERSIONS, PublishedTerms
+from rating.counters import Counters
+from rating.periods import local_day
+from rating.post import post_charges
+from rating.terms import Terms
+from schemas.errors import BrokenPromise, Refused
+from schemas.ledger import AGGREGATE_KEY, POSTINGS, Role
+from schemas.usage import RejectReason
+
+_INEXACT = [RejectReason.QUANTITY_TOO_LARGE.value, RejectReason.BAD_QUANTITY.value]
+_PLACE = ["price_version", "usage_period"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be rated anew, and as what."""
+
+    price_id: str
+    first_day: date  # in the account's zone
+    end_day: date  # excluded
+    versions: tuple[int, int]  # the newest book and roster
+    terms: PublishedTerms
+    zones: pl.DataFrame  # account_id, zone
+    stream: str
+    first_offset: int
+    meters: list[str]  # that the price reads
+
+    def of(self, versions: tuple[int, int]) -> Terms:
+        """Terms of a book and roster, with this price alone."""
+        terms = self.terms.of(versions)
+        return replace(terms, usage=terms.usage.filter(pl.col("price_id") == self.price_id))
+
+
+def correct_rows(rows: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
+    """POSTINGS that bring the price's usage of these accounts to the newest terms; none when it is there already.
+
+    Args:
+        rows: POSTINGS of usage events of whole accounts, of the meters concerned.
+    """
+    usage = _with_range(posted_usage(rows), wanted)
+    standing = standing_rows(rows).filter(pl.col("price_id") == wanted.price_id)
+    revenue = standing.filter(pl.col("role") == Role.REVENUE.value)
+    placed = _placed(usage, revenue, wanted)
+    moved = placed.filter(pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_new")) for name in _PLACE))
+    if moved.is_empty():
+        return POSTINGS.empty()
+    lost = moved.drop_nulls("price_version").select("subscription_id", *_PLACE).unique()
+    taken = standing.join(lost, on=lost.columns, how="semi", maintain_order="left")
+    back = _take_back(taken, wanted)
+    left = revenue.join(lost, on=lost.columns, how="anti")
+    anew = _post_anew(_to_post(usage, placed, moved, taken), _standing_totals(left), wanted, back)
+    return pl.concat([back, *anew])
+
+
+def _with_range(usage: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
+    """POSTED_USAGE with `event`, its row, and `in_range`: whether it happened on one of the days."""
+    zoned = usage.join(wanted.zones, on="account_id", how="left", maintain_order="left")
+    day = local_day(zoned, "occurred_at")
+    inside = (day >= wanted.first_day) & (day < wanted.end_day)
+    return usage.with_columns(inside.alias("in_range")).with_row_index("event")
+
+
+def _placed(usage: pl.DataFrame, revenue: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
+    """One row per event of the range that the price charges or has charged: where it stands, and where it belongs (`_new`)."""
+    inside = usage.filter("in_range")
+    ids = inside.select("event", *EVENT, "meter_id", "subscription_id")
+    old = revenue.select(*EVENT, "meter_id", *_PLACE).join(ids, on=[*EVENT, "meter_id"])
+    matched = match_posted(inside.drop("event", "in_range"), wanted.of(wanted.versions))
+    _require_exact(matched.rejected, wanted)
+    found = matched.names().with_columns(event=inside["event"].gather(matched.charged["event"]))
+    new = found.select("event", *(pl.col(name).alias(f"{name}_new") for name in _PLACE))
+    both = old.select("event", *_PLACE).join(new, on="event", how="full", coalesce=True)
+    return both.join(ids.select("event", "subscription_id"), on="event")
+
+
+def _to_post(usage: pl.DataFrame, placed: pl.DataFrame, moved: pl.DataFrame, taken: pl.DataFrame) -> pl.DataFrame:
+    """`usage` that is posted anew, with the versions to rate it by: null are the newest.
+
+    Usage of the range goes by the newest; what is taken back with it although it lies outside, by the versions it had.
+    """
+    revenue = taken.filter(pl.col("role") == Role.REVENUE.value)
+    again = usage.join(revenue.select(*EVENT, "meter_id", *VERSIONS), on=[*EVENT, "meter_id"])
+    outside = again.filter(~pl.col("in_range")).select("event", *VERSIONS)
+    belongs = placed.filter(pl.col("price_version_new").is_not_null()).select("event")
+    kept = again.filter("in_range").select("event").join(belongs, on="event", how="semi")
+    new = moved.select("event").join(belongs, on="event", how="semi")
+    none = [pl.lit(None, pl.Int32).alias(name) for name in VERSIONS]
+    chosen = pl.concat([outside, pl.concat([kept, new]).unique().with_columns(none)])
+    return usage.join(chosen, on="event").sort("event")
+
+
+def _post_anew(usage: pl.DataFrame, totals: pl.DataFrame, wanted: Wanted, back: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """POSTINGS of this usage, by its old versions first; aggregates that lost nothing go on from `totals`."""
+    counters = Counters()
+    counters.load(totals)
+    newest = pl.col("book_version").is_null()
+    groups = usage.filter(~newest).select(VERSIONS).unique().sort(VERSIONS).rows()
+    following = wanted.first_offset if back.is_empty() else int(back["stream_offset"][-1]) + 1
+    for versions in [*groups, None]:
+        by = newest if versions is None else pl.all_horizontal(pl.col(n) == v for n, v in zip(VERSIONS, versions, strict=True))
+        mine = usage.filter(by).drop("event", "in_range", *VERSIONS)
+        if mine.is_empty():
+            continue
+        matched = match_posted(mine, wanted.of(versions or wanted.versions))
+        if matched.charged["event"].n_unique() != mine.height:
+            raise BrokenPromise(f"usage of {wanted.price_id} finds no price in the versions it was rated by")
+        offset = pl.col("event").cast(pl.Int64) + following
+        place = [pl.lit(wanted.stream).alias("stream"), pl.lit(0, pl.Int32).alias("stream_partition")]
+        placed = Matched(
+            matched.terms, matched.events.with_columns(*place, offset.alias("stream_offset")), matched.charged, matched.rejected
+        )
+        priced = price_posted(placed, placed.charged, counters)
+        _require_exact(priced.rejected, wanted)
+        rows = post_charges(placed.events, priced.rows, priced.shares, placed.terms)
+        counters.advance(rows)
+        following += mine.height
+        yield rows
+
+
+def _take_back(taken: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
+    """POSTINGS that undo these rows, the last counted first. A row and the shares of it are one message."""
+    message = ["stream", "stream_partition", "stream_offset", *EVENT]
+    revenue = pl.col("role") == Role.REVENUE.value
+    order = (
+        taken.filter(revenue)
+        .sort(*AGGREGATE_KEY, "after_quanta", "before_quanta", "stream_offset", descending=[False] * 4 + [True] * 3)
+        .select(message)
+        .with_row_index("number")
+    )
+    book, roster = wanted.versions
+    undone = taken.join(order, on=message).sort("number", "role", "stream_row")
+    return POSTINGS.select(
+        undone.with_columns(
+            corrects=position_text(),
+            stream=pl.lit(wanted.stream),
+            stream_partition=pl.lit(0, pl.Int32),
+            stream_offset=pl.col("number").cast(pl.Int64) + wanted.first_offset,
+            stream_row=pl.int_range(pl.len(), dtype=pl.Int32).over("number"),
+            book_version=pl.lit(book, pl.Int32),
+            roster_version=pl.lit(roster, pl.Int32),
+            quantity_quanta=-pl.col("quantity_quanta"),
+            before_quanta=pl.col("after_quanta"),
+            after_quanta=pl.col("before_quanta"),
+            amount=-pl.col("amount"),
+        )
+    )
+
+
+def _standing_totals(revenue: pl.DataFrame) -> pl.DataFrame:
+    """What `Counters.load` takes: AGGREGATE_KEY, `after_quanta` and `events` of these rows."""
+    step = pl.col("after_quanta") - pl.col("before_quanta").fill_null(0)
+    return revenue.group_by(AGGREGATE_KEY).agg(after_quanta=step.sum(), events=pl.len().cast(pl.Int64))
+
+
+def _require_exact(rejected: pl.DataFrame, wanted: Wanted) -> None:
+    inexact = rejected.filter(pl.col("reason").is_in(_INEXACT))
+    if inexact.height:
+        raise Refused(f"{inexact.height} events cannot be rated by the newest {wanted.price_id}: {inexact['detail'][0]}")
