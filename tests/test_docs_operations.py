@@ -165,7 +165,7 @@ def test_the_commands_of_the_month_run_in_the_order_of_the_page(tmp_path: Path) 
     workspace.publish()
     boss(workspace.root, "rate", str(usage_file(tmp_path, 300)))
     steps = console("Every month")
-    assert len(steps) == 8
+    assert len(steps) == 9
     for step in steps:
         boss(workspace.root, *shlex.split(step))
     assert list((workspace.invoices_folder / "2026-10").glob("*.pdf"))
