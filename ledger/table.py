@@ -179,9 +179,9 @@ class LedgerTable:
         return self._handle
 
     def _open(self) -> DeltaTable | None:
-        if not DeltaTable.is_deltatable(str(self.path)):
-            return None
         try:
+            if not DeltaTable.is_deltatable(str(self.path)):
+                return None
             handle = DeltaTable(self.path)
         except (DeltaError, OSError) as error:
             raise BrokenPromise(f"The log of {self.path} cannot be read: {one_line(error)}") from error

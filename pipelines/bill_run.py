@@ -24,6 +24,7 @@ from ledger.table import LedgerTable, source_id
 from pipelines.bill_draft import BillRun as BillRun
 from pipelines.bill_draft import read_draft, write_draft
 from pipelines.bill_stages import (
+    TOTALS,
     compute_run,
     prepare_cut,
     read_reached,
@@ -37,7 +38,7 @@ from pipelines.workspace import Workspace
 from rating.recurring import post_fees
 from rating.terms import Terms, compile_terms
 from rating.zero_usage import post_zero_usage
-from schemas.billing import INVOICES, RUNS
+from schemas.billing import INVOICES, POSITIONS, RUNS
 from schemas.errors import PeriodClosed, Refused
 from schemas.frames import INSTANT
 from schemas.ledger import POSTINGS
@@ -69,7 +70,6 @@ def preview(workspace: Workspace, period: Period, progress: Progress = silent) -
         added = _post(connection, ledger, period, compile_terms(book, roster), starts)
         progress(f"{period}: making lines and invoices")
         computed = compute_run(connection, period, added, read_reached(connection), billing_dates(roster.accounts, period))
-    company = workspace.settings.company
     return BillRun(
         message=f"{_counts(computed.outcomes)} Nothing was written.",
         period=period,
@@ -78,7 +78,7 @@ def preview(workspace: Workspace, period: Period, progress: Progress = silent) -
         book_version=book.version,
         roster_version=roster.version,
         series=workspace.settings.billing.series,
-        seller=Seller(company.name, company.address, company.tax_id, company.bank, company.email),
+        seller=_seller(workspace),
         postings=computed.postings,
         positions=computed.positions,
         lines=computed.lines,
@@ -110,8 +110,8 @@ def finalize(workspace: Workspace, period: Period, progress: Progress = silent) 
     """
     with writer_lock(workspace.runs_folder, exclusive=True):
         ledger = workspace.ledger()
-        draft = read_draft(period, workspace.runs_folder)
         changed = period not in final_periods(ledger)
+        draft = read_draft(period, workspace.runs_folder) if changed else _read_final(workspace, ledger, period)
         if changed:
             _require_current(workspace, ledger, draft)
             progress(f"{period}: checking the draft against the ledger")
@@ -241,6 +241,33 @@ def _check(workspace: Workspace, ledger: Ledger, draft: BillRun, invoices: pl.Da
         require_none(connection, "numbers_are_gapless")
 
 
+def _read_final(workspace: Workspace, ledger: Ledger, period: Period) -> BillRun:
+    """A final run as the ledger tells it, so that its documents can be written again even when its draft is gone.
+
+    The seller is the draft's, or the present one without a draft; postings and totals stay empty.
+    """
+    try:
+        return replace(read_draft(period, workspace.runs_folder), invoices=of_period(ledger.invoices, period))
+    except Refused:
+        runs = of_period(ledger.runs, period)
+        versions = runs.row(0, named=True)
+    return BillRun(
+        period=period,
+        after=None,
+        ledger_version=versions["ledger_version"],
+        book_version=versions["book_version"],
+        roster_version=versions["roster_version"],
+        series=workspace.settings.billing.series,
+        seller=_seller(workspace),
+        postings=POSTINGS.empty(),
+        positions=POSITIONS.select(runs),
+        lines=of_period(ledger.lines, period),
+        invoices=of_period(ledger.invoices, period),
+        outcomes=of_period(ledger.outcomes, period),
+        totals=TOTALS.empty(),
+    )
+
+
 def _write_documents(workspace: Workspace, ledger: Ledger, draft: BillRun, invoices: pl.DataFrame, progress: Progress) -> int:
     return write_documents(
         invoices,
@@ -250,6 +277,11 @@ def _write_documents(workspace: Workspace, ledger: Ledger, draft: BillRun, invoi
         workspace.invoices_folder / str(draft.period),
         progress=lambda done, total: progress(f"{draft.period}: document {done} of {total}"),
     )
+
+
+def _seller(workspace: Workspace) -> Seller:
+    company = workspace.settings.company
+    return Seller(company.name, company.address, company.tax_id, company.bank, company.email)
 
 
 def _counts(outcomes: pl.DataFrame) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -272,6 +273,19 @@ def test_a_final_period_cannot_be_billed_again_nor_an_earlier_one(office: Office
         run(office.workspace, NOVEMBER)
     with pytest.raises(Refused, match="2026-11 is final"):
         preview(office.workspace, OCTOBER)
+
+
+def test_documents_of_a_final_run_are_written_again_without_its_draft(office: Office) -> None:
+    office.rate(used("a", "100"))
+    first = office.bill(OCTOBER)
+    document = office.workspace.invoices_folder / "2026-10" / "INV-2026-000001.pdf"
+    printed = document.read_bytes()
+    document.unlink()
+    shutil.rmtree(office.workspace.runs_folder / "2026-10")
+    again = finalize(office.workspace, OCTOBER)
+    assert not again.changed
+    assert again.invoices.equals(first.invoices)
+    assert document.read_bytes() == printed
 
 
 def test_finalising_needs_a_draft_that_follows_the_last_final_run(office: Office) -> None:
