@@ -34,7 +34,7 @@ def make_book(fan_out: int) -> Book:
         prices.append(
             key
             | {"plan_id": "pro", "charge": "usage", "meter_id": names[0] if fan_out == 3 else name, "model": model}
-            | {"currency": "CNY", "free_units": Decimal(0), "package_size": Decimal(60) if model == "package" else None}
+            | {"currency": "CNY", "included_units": Decimal(0)}
             | {"flat_at_zero": False, "tax_class": "standard", "name_en": name, "name_zh": name}
             | {"valid_from": datetime(2026, 1, 1, tzinfo=UTC)}
         )
@@ -44,12 +44,13 @@ def make_book(fan_out: int) -> Book:
                 key
                 | {"tier": tier, "tier_from": Decimal(start or 0), "tier_to": None if end is None else Decimal(end)}
                 | {"unit_price": Decimal("0.0123") / (tier + 1), "flat": Decimal(tier)}
+                | {"package_size": Decimal(60) if model == "package" else None}
             )
     frames = {"agreements": AGREEMENTS.empty(), "filters": FILTERS.empty(), "taxes": TAXES.empty()}
     plans = PLANS.build([{"plan_id": "pro", "kind": "version", "name_en": "Pro", "name_zh": "专业版"}])
     exact = pl.DataFrame(tiers).with_columns(pl.col("tier").cast(pl.Int32))
     rounded = exact.with_columns(
-        pl.col("tier_from", "tier_to", "flat").cast(pl.Decimal(38, 18)),
+        pl.col("tier_from", "tier_to", "package_size", "flat").cast(pl.Decimal(38, 18)),
         pl.col("unit_price").cast(pl.Decimal(38, 12)).cast(pl.Decimal(38, 18)),
     )
     return Book(1, "bench", meters, plans, PRICES.build(prices), TIERS.select(rounded), **frames)

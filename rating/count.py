@@ -131,10 +131,9 @@ def _shortened(values: pl.Series) -> pl.Series:
 
 def _with_begun(keyed: pl.DataFrame, terms: Terms, counters: Counters) -> pl.DataFrame:
     """COUNTABLE."""
-    keys = keyed.unique("key", keep="first", maintain_order=True).select("key", "charge", "usage_period")
-    names = terms.usage.select("subscription_id", "price_id", "price_version")[keys["charge"]]
-    begun = counters.before(names.with_columns(keys["usage_period"]))["after_quanta"].alias("begun")
-    return COUNTABLE.select(keyed.join(keys.select("key", begun), on="key", how="left", maintain_order="left"))
+    names = terms.usage.select("subscription_id", "price_id", "price_version")[keyed["charge"]]
+    begun = counters.before(names.with_columns(keyed["usage_period"]))["after_quanta"].alias("begun")
+    return COUNTABLE.select(keyed.with_columns(begun))
 
 
 def _carry(countable: pl.DataFrame, terms: Terms, points: Points) -> pl.DataFrame:

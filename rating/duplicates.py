@@ -28,7 +28,10 @@ def drop_duplicates(events: pl.DataFrame, charged: pl.DataFrame, terms: Terms, s
     if charged.is_empty():
         return Fresh(charged, REJECTED.empty(), 0)
     marked = fingerprint_events(_contents(events, charged, terms), by="event").sort("event")
-    judged = marked.with_columns(known=seen.check(marked["id_hash"])).with_columns(
+    known = seen.check(marked["id_hash"])
+    if known.null_count() == marked.height and not marked["id_hash"].is_duplicated().any():
+        return Fresh(charged, REJECTED.empty(), 0)
+    judged = marked.with_columns(known=known).with_columns(
         again=pl.col("known").is_not_null() | ~pl.col("id_hash").is_first_distinct(),
         expected=pl.coalesce("known", pl.col("content_hash").first().over("id_hash")),
     )

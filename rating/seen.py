@@ -31,7 +31,11 @@ def fingerprint_events(rows: pl.DataFrame, by: str | None = None) -> pl.DataFram
         *([by] if by else []),
         id_hash=(pl.col("event_source").hash(1) + pl.col("event_id").hash(2) * 3).hash(7),
         content_hash=pl.sum_horizontal(sums).hash(8),
-    ).unique()
+    )
+    once = hashed.filter(pl.any_horizontal(pl.all().ne_missing(pl.all().shift(1))))  # rows of one event stand together
+    if not once[by or "id_hash"].is_duplicated().any():
+        return once
+    hashed = hashed.unique()
     if not hashed[by or "id_hash"].is_duplicated().any():
         return hashed
     return hashed.group_by(list(dict.fromkeys([by or "id_hash", "id_hash"]))).agg(pl.col("content_hash").sum())

@@ -13,6 +13,7 @@ from functools import cached_property
 import polars as pl
 
 from rating.kernel import step_keys
+from rating.numbers import Keys, NumberedKeys, NumberedNames
 from rating.stretches import carve_stretches
 from rating.tiers import lower_prices
 from schemas.book import FILTERS, PRICES, TIERS, Book
@@ -91,19 +92,34 @@ class Terms:
         return step_keys(self.steps)
 
     @cached_property
-    def charge_keys(self) -> pl.Series:
-        """Search keys of `usage`, sorted as it is."""
-        return _charge_keys(self.usage["holder"], self.usage["meter"])
+    def payers(self) -> tuple[NumberedKeys, pl.DataFrame]:
+        """Numbers of each (holder, meter) of `usage`, and by number where its prices stand: `first` up to, not with, `last`."""
+        keys = NumberedKeys()
+        number = pl.Series("number", keys.add(_payer_keys(self.usage["holder"], self.usage["meter"])))
+        rows = number.to_frame().with_row_index("row", offset=0)
+        places = rows.group_by("number").agg(first=pl.col("row").min(), last=pl.col("row").max() + 1).sort("number")
+        return keys, places.select("first", "last")
 
     def find_charges(self, holder: pl.Series, meter: pl.Series) -> pl.DataFrame:
         """Where in `usage` the prices of each holder and meter stand: rows from `first` up to, not including, `last`.
 
-        A search in sorted keys costs a small batch little; a join would hash every subscription again for every batch.
+        Both are null where there is none.
         """
-        wanted = _charge_keys(holder, meter)
-        first = self.charge_keys.search_sorted(wanted, side="left")
-        last = self.charge_keys.search_sorted(wanted, side="right")
-        return pl.DataFrame([first.alias("first"), last.alias("last")])
+        keys, places = self.payers
+        number = pl.Series("number", keys.find(_payer_keys(holder, meter)))
+        return places.select(pl.all().gather(pl.lit(number.set(number < 0, None))))
+
+    @cached_property
+    def identifiers(self) -> NumberedNames:
+        """Numbers of the identifiers of `holders`, in the order in which they first come there."""
+        names = NumberedNames(["identifier"])
+        names.add(self.holders)
+        return names
+
+    @cached_property
+    def numbered_holders(self) -> pl.DataFrame:
+        """`holders` with `subject`, the number of the identifier."""
+        return self.holders.with_columns(subject=self.identifiers.find(self.holders))
 
     @cached_property
     def price_order(self) -> pl.Series:
@@ -117,9 +133,9 @@ class Terms:
         return sorted(set(self.filters["dimension"].to_list()))
 
 
-def _charge_keys(holder: pl.Series, meter: pl.Series) -> pl.Series:
-    """holder x 2^32 + meter: sorts like the two of them."""
-    return holder.cast(pl.UInt64) * (1 << 32) + meter.cast(pl.UInt64)
+def _payer_keys(holder: pl.Series, meter: pl.Series) -> Keys:
+    """holder x 2^32 + meter."""
+    return (holder.cast(pl.UInt64) * (1 << 32) + meter.cast(pl.UInt64)).to_numpy()
 
 
 def compile_terms(book: Book, roster: Roster) -> Terms:
