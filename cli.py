@@ -241,6 +241,13 @@ def retry_rejects(
     """
     opened = open_workspace(workspace)
     with progress("retrying rejects") as status:
+        if opened.settings.kafka:
+            sent = pipelines.send.send_rejects(opened, reason or [], status.update)
+            pipelines.send.wait_for_ledger(opened, sent.reached, status.update)
+            messages.print(
+                f"{sent.events:,} rejected events sent again and passed by the ledger. `boss rejects list` shows what is left."
+            )
+            return
         done = pipelines.rejected.retry_rejects(opened, reason or [], lambda so_far: status.update(sentence(so_far)))
     messages.print(sentence(done))
 

@@ -46,6 +46,11 @@ def open_rejects(ledger: Ledger, reasons: Sequence[str] = ()) -> pl.DataFrame:
     )
 
 
+def retryable_rejects(ledger: Ledger, reasons: Sequence[str] = ()) -> pl.DataFrame:
+    """Those open rejects that another attempt may charge."""
+    return open_rejects(ledger, reasons).filter(~pl.col("reason").is_in(list(NEVER_RETRIED)))
+
+
 def retry_batch(rejects: pl.DataFrame) -> RawBatch:
     """The messages of these rejects as a stream of their own, received now."""
     count = rejects.height
@@ -55,8 +60,7 @@ def retry_batch(rejects: pl.DataFrame) -> RawBatch:
 
 def retry_rejects(workspace: Workspace, reasons: Sequence[str], report: ProgressReport) -> RateResult:
     """Rate every open reject again, as the only writer of the ledger."""
-    ledger = workspace.ledger()
-    again = open_rejects(ledger, reasons).filter(~pl.col("reason").is_in(list(NEVER_RETRIED)))
+    again = retryable_rejects(workspace.ledger(), reasons)
     if again.is_empty():
         return RateResult()
     return rate_chunks(workspace, [retry_batch(again)], report)

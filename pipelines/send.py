@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from ledger.table import source_id
 from pipelines.producer import Refused as RefusedMessage
 from pipelines.producer import send_messages
 from pipelines.rate_file import CHUNK_EVENTS, now_ms
+from pipelines.rejected import retryable_rejects
 from pipelines.usage_file import read_usage_file
 from pipelines.workspace import Workspace
 from schemas.errors import Refused
@@ -51,6 +52,13 @@ def send_file(workspace: Workspace, path: Path, report: Callable[[str], None]) -
     chunks = read_usage_file(path, chunk_rows=CHUNK_EVENTS, received_at_ms=now_ms())
     values = (value for chunk in chunks for value in chunk.values if value is not None)
     return send_events(workspace, roster, values, report)
+
+
+def send_rejects(workspace: Workspace, reasons: Sequence[str], report: Callable[[str], None]) -> Sent:
+    """Send the open rejects to the topic again: with Kafka configured that is the only road to the ledger."""
+    again = retryable_rejects(workspace.ledger(), reasons)["message"].to_list()
+    _, roster = workspace.load()
+    return send_events(workspace, roster, again, report) if again else Sent(0, {})
 
 
 def send_events(workspace: Workspace, roster: Roster, values: Iterable[bytes], report: Callable[[str], None]) -> Sent:
