@@ -20,6 +20,7 @@ from catalog.entries import (
 )
 from catalog.fields import version_name
 from catalog.frozen import seal_book
+from catalog.models import Metered
 from catalog.problems import Place, Problems, did_you_mean
 from catalog.sections import Sections, list_of, read_sections, yaml_files
 from catalog.terms import Metered, check_terms
@@ -139,7 +140,7 @@ class _BookReader:
         if price.meter is not None and price.meter not in self.meters:
             hint = did_you_mean(price.meter, list(self.meters))
             self.problems.add(price_place.at("meter"), f"there is no meter '{price.meter}'{hint}")
-        metered = None if meter is None else Metered(meter.scale, meter.unit, currency)
+        metered = None if meter is None else Metered(meter.scale, meter.unit, meter.aggregation, currency)
         lowered = check_terms(version, charge, metered, place, self.problems)
         key: Row = {"price_id": price.id, "price_version": version_name(version.valid_from)}
         at_where = {name: (place if getattr(version, name) is not None else price_place) for name in ("where", "where_not")}
@@ -154,14 +155,11 @@ class _BookReader:
         self.rows["prices"].append(
             key
             | terms
+            | lowered.columns
             | {
                 "charge": charge,
                 "meter_id": price.meter,
-                "model": lowered.model,
                 "interval": price.recurring,
-                "included_units": lowered.included_units,
-                "cap": lowered.cap,
-                "flat_at_zero": lowered.flat_at_zero,
                 "tax_class": tax_class,
                 "name_en": price.name.en,
                 "name_zh": price.name.zh or price.name.en,

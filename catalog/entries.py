@@ -83,6 +83,7 @@ Model = Literal[
     "percentage",
     "graduated_percentage",
     "multiplier",
+    "rated_time",
     "flat",
 ]
 
@@ -94,7 +95,16 @@ class TierEntry(Entry):
     rate: Percentage | None = None
     package_size: Units | None = None
     price: Price | None = None
+    per: Units | None = None
+    increment: Units | None = None
     flat: Price | None = None
+
+
+class RoundingEntry(Entry):
+    """How the amount of an event is rounded."""
+
+    places: Annotated[Count, Field(ge=0, le=18)]
+    method: Literal["half_up", "up"] = "half_up"
 
 
 class TermsEntry(Entry):
@@ -109,8 +119,16 @@ class TermsEntry(Entry):
     package_size: Units | None = None
     price: Price | None = None
     fee: Price | None = None
+    connect_fee: Price | None = None
     included: Units | None = None
     cap: Price | None = None
+    per: Literal["period", "event"] | None = None
+    fixed: Price | None = None
+    free_events: Annotated[Count, Field(ge=0)] | None = None
+    minimum: Price | None = None
+    maximum: Price | None = None
+    minimum_units: Units | None = None
+    rounding: RoundingEntry | None = None
 
 
 class VersionEntry(TermsEntry):

@@ -10,10 +10,11 @@ import polars as pl
 
 from catalog.entries import TermsEntry
 from catalog.fields import to_instant, version_name
+from catalog.models import Metered
 from catalog.problems import Place, Problems, did_you_mean
 from catalog.roster_checks import overlaps
 from catalog.roster_entries import OverrideEntry
-from catalog.terms import Metered, check_terms
+from catalog.terms import check_terms
 from schemas.book import PRICES, TIERS, Book
 from schemas.roster import OVERRIDES
 
@@ -71,9 +72,10 @@ class _Book:
     def metered(self, listed: Row) -> Metered | None:
         """What a list price counts; None when it is recurring."""
         meter = self.meters.get(str(listed["meter_id"]))
-        return (
-            None if meter is None else Metered(int(str(meter["quantity_scale"])), str(meter["unit"]), str(listed["currency"]))
-        )
+        if meter is None:
+            return None
+        scale, unit, aggregation = int(str(meter["quantity_scale"])), str(meter["unit"]), str(meter["aggregation"])
+        return Metered(scale, unit, aggregation, str(listed["currency"]))
 
     def in_force(self, price_id: str, moment: datetime) -> Row:
         """The list version in force then; the first one before any is."""
@@ -162,15 +164,8 @@ class _OverrideReader:
         if lowered is None:
             return
         key: Row = {"price_id": entry.price, "price_version": row["price_version"]}
-        own: Row = {
-            "model": lowered.model,
-            "included_units": lowered.included_units,
-            "cap": lowered.cap,
-            "flat_at_zero": lowered.flat_at_zero,
-            "valid_from": start,
-            "valid_to": row["valid_to"],
-        }
-        self.prices.append(listed | key | own)
+        own: Row = {"valid_from": start, "valid_to": row["valid_to"]}
+        self.prices.append(listed | key | lowered.columns | own)
         self.tiers += [key | tier for tier in lowered.tiers]
 
 

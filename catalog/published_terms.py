@@ -18,8 +18,15 @@ TERM_COLUMNS = [
     "model",
     "currency",
     "interval",
+    "per",
     "included_units",
+    "free_events",
     "cap",
+    "minimum",
+    "maximum",
+    "minimum_units",
+    "round_places",
+    "round_method",
     "flat_at_zero",
     "tax_class",
     "valid_from",
@@ -54,7 +61,9 @@ def _price_terms(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     prices, tiers = frames["prices"], frames["tiers"]
     lines = [
         prices.select(*PRICE_KEY, described(prices, TERM_COLUMNS).alias("terms")),
-        tiers.select(*PRICE_KEY, described(tiers, ["tier", "tier_to", "unit_price", "package_size", "flat"]).alias("terms")),
+        tiers.select(
+            *PRICE_KEY, described(tiers, ["tier", "tier_to", "unit_price", "package_size", "per_units", "flat"]).alias("terms")
+        ),
     ]
     if "filters" in frames:
         filters = frames["filters"]

@@ -1,14 +1,4 @@
-"""The price models: which numbers each takes, what is wrong with them, and the tiers they become.
-
-    per_unit              unit_price for every unit
-    graduated             each unit at the price of the tier it falls into
-    volume                all units at the price of the tier that the total reaches
-    stair_step            the flat fee of the tier that the total reaches
-    package               price for every begun package of package_size units
-    percentage            rate of an amount of money
-    graduated_percentage  each part of an amount at the rate of the tier it falls into
-    multiplier            an amount of money times factor
-    flat                  fee per month or year and licence (recurring prices)
+"""Whether the numbers of a price fit its model and its meter, and the columns and tiers they become.
 
 Upper bounds of tiers are inclusive; the last tier has none.
 """
@@ -18,59 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import NamedTuple
 
 from catalog.entries import TermsEntry, TierEntry
 from catalog.fields import MAX_UNITS, decimals_of
+from catalog.models import MODELS, OF_EVENT, OF_PERIOD, USAGE_MODELS, Metered, Model
 from catalog.problems import Place, Problems
 
-
-class Model(NamedTuple):
-    """What a price model takes."""
-
-    required: tuple[str, ...]
-    optional: tuple[str, ...] = ()
-    tier: tuple[str, ...] = ()  # what its tiers may say beside from and up_to
-    of_money: bool = False  # the meter counts money
-
-
-ANY_USAGE = ("included", "cap")
-"""What every price of usage may have."""
-
-MODELS = {
-    "per_unit": Model(("unit_price",), ANY_USAGE),
-    "graduated": Model(("tiers",), ("flat_at_zero", *ANY_USAGE), ("unit_price", "package_size", "price", "flat")),
-    "volume": Model(("tiers",), ("flat_at_zero", *ANY_USAGE), ("unit_price", "package_size", "price", "flat")),
-    "stair_step": Model(("tiers",), ("flat_at_zero", *ANY_USAGE), ("flat",)),
-    "package": Model(("package_size", "price"), ANY_USAGE),
-    "percentage": Model(("rate",), ANY_USAGE, of_money=True),
-    "graduated_percentage": Model(("tiers",), ("flat_at_zero", *ANY_USAGE), ("rate", "flat"), of_money=True),
-    "multiplier": Model(("factor",), ANY_USAGE, of_money=True),
-    "flat": Model(("fee",)),
-}
-USAGE_MODELS = tuple(name for name in MODELS if name != "flat")
 NUMBERS = tuple(name for name in TermsEntry.model_fields if name != "model")
-TIER_NUMBERS = ("unit_price", "rate", "package_size", "price", "flat")
+TIER_NUMBERS = tuple(name for name in TierEntry.model_fields if name not in ("from_", "up_to"))
 PRICE_OF = ("unit_price", "rate", "factor", "price", "fee")
 """Where terms or a tier may say what a unit or package costs; one of them."""
-
-
-class Metered(NamedTuple):
-    """What a price of usage counts, as far as its terms must fit it."""
-
-    scale: int  # decimals of a quantity
-    unit: str
-    currency: str | None  # of the price; None when it is not known
 
 
 @dataclass(frozen=True)
 class Lowered:
     """A version's terms as the columns of PRICES and TIERS hold them."""
 
-    model: str
-    included_units: Decimal
-    cap: Decimal | None
-    flat_at_zero: bool
+    columns: dict[str, object]
     tiers: list[dict[str, object]]
 
 
@@ -93,8 +47,14 @@ def check_terms(terms: TermsEntry, charge: str, metered: Metered | None, place: 
     _check_numbers(terms, model, place, problems)
     if len(problems.found) == count:
         _check_tiers(terms.tiers or [], MODELS[model], place.at("tiers"), problems)
+        per_event = _check_per(terms, model, place, problems)
         _check_meter(terms, model, metered, place, problems)
-    return _lower(terms, model) if len(problems.found) == count else None
+        if per_event and metered is not None and metered.aggregation not in ("sum", "count"):
+            text = f"prices each event by itself, so the meter must be a sum or count, not {metered.aggregation}"
+            problems.add(place.at("model"), text)
+        if len(problems.found) == count:
+            return _lower(terms, model, per_event)
+    return None
 
 
 def _check_numbers(terms: TermsEntry, model: str, place: Place, problems: Problems) -> None:
@@ -112,6 +72,24 @@ def _check_numbers(terms: TermsEntry, model: str, place: Place, problems: Proble
         problems.add(place.at("tiers"), "is empty; write at least one tier")
 
 
+def _check_per(terms: TermsEntry, model: str, place: Place, problems: Problems) -> bool:
+    """Whether each event is priced by itself: as the terms say, or where a price without tiers has numbers of an event."""
+    of_event = [name for name in OF_EVENT if getattr(terms, name, None) is not None]
+    of_period = [name for name in OF_PERIOD if getattr(terms, name, None)]
+    by_numbers = "event" if of_event and terms.tiers is None else "period"
+    per = MODELS[model].per or terms.per or by_numbers
+    for name in of_event if per == "period" else ():
+        problems.add(
+            place.at(name), "is of each event, but this price is of a whole period; say 'per: event' or remove it", key=True
+        )
+    for name in of_period if per == "event" else ():
+        problems.add(place.at(name), "is of a whole period, but this price is of each event; remove it", key=True)
+    minimum, maximum = terms.minimum, terms.maximum
+    if minimum is not None and maximum is not None and minimum > maximum:
+        problems.add(place.at("minimum"), f"{minimum} is more than the maximum {maximum}")
+    return per == "event"
+
+
 def _check_tiers(tiers: list[TierEntry], model: Model, place: Place, problems: Problems) -> None:
     """Tiers join without gap from 0, in order, and the last is unbounded."""
     reached = Decimal(0)
@@ -119,6 +97,9 @@ def _check_tiers(tiers: list[TierEntry], model: Model, place: Place, problems: P
         spot = place.at(index)
         last = index == len(tiers) - 1
         _check_tier_numbers(tier, model, spot, problems)
+        if tier.increment and tier.up_to is not None and (tier.up_to - reached) % tier.increment:
+            text = f"the slot is {tier.up_to - reached} long, which is no whole number of increments of {tier.increment}"
+            problems.add(spot.at("up_to"), text)
         if tier.from_ is not None and tier.from_ != reached:
             word = "leaves a gap" if tier.from_ > reached else "overlaps"
             problems.add(spot.at("from"), f"{word}: the tier starts at {tier.from_} but the one before ends at {reached}")
@@ -142,8 +123,12 @@ def _check_tier_numbers(tier: TierEntry, model: Model, place: Place, problems: P
     if (tier.package_size is None) != (tier.price is None):
         lacks = "package_size" if tier.package_size is None else "price"
         problems.add(place.at(lacks), "is missing; a package has a package_size and a price")
-    if tier.package_size == 0:
-        problems.add(place.at("package_size"), "is 0; a package holds at least some units")
+    for name in model.tier_needs:
+        if given and name not in given:
+            problems.add(place.at(name), "is missing; a tier of this model needs it")
+    for name in ("package_size", "per", "increment"):
+        if getattr(tier, name) == 0:
+            problems.add(place.at(name), "is 0; write how many units it holds")
     if tier.price is not None and tier.unit_price is not None:
         problems.add(place.at("price"), "is the price of a package; a tier has that or a unit_price", key=True)
 
@@ -171,36 +156,57 @@ def _unit_prices(terms: TermsEntry, place: Place) -> Iterator[tuple[Place, Decim
     for name in ("unit_price", "rate", "factor"):
         yield place.at(name), getattr(terms, name, None)
     for index, tier in enumerate(terms.tiers or []):
-        yield place.at("tiers", index, "unit_price"), tier.unit_price
+        if tier.increment is None:
+            yield place.at("tiers", index, "unit_price"), tier.unit_price
         yield place.at("tiers", index, "rate"), tier.rate
 
 
 def _quantities(terms: TermsEntry, place: Place) -> Iterator[tuple[Place, Decimal | None]]:
-    for name in ("package_size", "included"):
+    for name in ("package_size", "included", "minimum_units"):
         yield place.at(name), getattr(terms, name, None)
     for index, tier in enumerate(terms.tiers or []):
-        yield place.at("tiers", index, "up_to"), tier.up_to
-        yield place.at("tiers", index, "package_size"), tier.package_size
+        for name in ("up_to", "package_size", "per", "increment"):
+            yield place.at("tiers", index, name), getattr(tier, name)
 
 
-def _lower(terms: TermsEntry, model: str) -> Lowered:
+def _lower(terms: TermsEntry, model: str, per_event: bool) -> Lowered:
+    rounding = terms.rounding
+    numbers = {name: getattr(terms, name, None) for name in ("free_events", "cap", "minimum", "maximum", "minimum_units")}
+    columns: dict[str, object] = numbers | {
+        "model": model,
+        "per": "event" if per_event else "period",
+        "included_units": terms.included or Decimal(0),
+        "round_places": None if rounding is None else rounding.places,
+        "round_method": None if rounding is None else rounding.method,
+        "flat_at_zero": bool(terms.flat_at_zero),
+    }
+    return Lowered(columns, _lower_tiers(terms))
+
+
+def _lower_tiers(terms: TermsEntry) -> list[dict[str, object]]:
+    """TIERS without the price's key. A fee of each event or call is the flat fee of the first tier, due with its first unit."""
     rows: list[dict[str, object]] = []
     start = Decimal(0)
     for index, tier in enumerate(terms.tiers or [None]):
         said = terms if tier is None else tier
         up_to = None if tier is None else tier.up_to
+        size = said.package_size if tier is None else tier.package_size or tier.increment
         rows.append(
             {
                 "tier": index,
                 "tier_from": start,
                 "tier_to": up_to,
                 "unit_price": _price_of(said),
-                "package_size": said.package_size,
+                "package_size": size,
+                "per_units": None if tier is None or tier.increment is None else tier.per or Decimal(1),
                 "flat": (tier.flat if tier is not None else None) or Decimal(0),
             }
         )
         start = up_to or start
-    return Lowered(model, terms.included or Decimal(0), terms.cap, bool(terms.flat_at_zero), rows)
+    fee = terms.fixed or terms.connect_fee
+    if fee is not None:
+        rows[0]["flat"] = fee
+    return rows
 
 
 def _price_of(said: TermsEntry | TierEntry) -> Decimal:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from pipelines.posted_usage import SUMS
+from pipelines.posted_usage import EVENT, SUMS
+from rating.aggregates.points import Points
 from rating.count import count_usage
 from rating.counters import Counters
 from rating.match import match_prices
@@ -20,7 +21,7 @@ from rating.measure import MEASURED
 from rating.price import price_usage, share_revenue
 from rating.terms import Terms
 from schemas.frames import INSTANT
-from schemas.ledger import Role
+from schemas.ledger import POSITION_KEY, Role
 from schemas.usage import EVENTS, PROPERTY, RejectReason
 
 _TENS = pl.Series("tens", [10**exponent for exponent in range(19)], dtype=pl.Int128)
@@ -49,13 +50,18 @@ class Priced:
     shares: pl.DataFrame  # SHARED
     rejected: pl.DataFrame  # REJECTED: beyond what can be rated exactly
 
-    def steps(self) -> pl.DataFrame:
-        """What `Counters.advance` takes over: AGGREGATE_KEY, role, event_id, corrects, and the aggregate before and after."""
-        names = self.terms.usage.select("subscription_id", "price_id", "price_version")[self.rows["charge"]]
-        moved = self.rows.select("usage_period", pl.col("before_quanta").fill_null(0), "after_quanta")
-        revenue = pl.lit(Role.REVENUE.value).alias("role")
-        none = pl.lit(None, pl.String).alias("corrects")
-        return names.hstack(moved).with_columns(revenue, none, pl.lit("").alias("event_id"))
+    def steps(self, events: pl.DataFrame) -> pl.DataFrame:
+        """What `Counters.advance` and `Points.advance` take over of these rows, as if they stood in the ledger."""
+        names = self.terms.usage.select("subscription_id", "price_id", "price_version", "meter_id")[self.rows["charge"]]
+        origin = events.select(*POSITION_KEY[:3], *EVENT, "occurred_at")[self.rows["event"]]
+        moved = self.rows.select(
+            "usage_period", "quantity_quanta", "value", pl.col("before_quanta").fill_null(0), "after_quanta"
+        )
+        return pl.concat([names, origin, moved], how="horizontal").with_columns(
+            stream_row=pl.int_range(pl.len(), dtype=pl.Int32),
+            role=pl.lit(Role.REVENUE.value),
+            corrects=pl.lit(None, pl.String),
+        )
 
     def sums(self) -> pl.DataFrame:
         """SUMS of these rows and the partners' parts of them."""
@@ -91,41 +97,49 @@ def match_posted(usage: pl.DataFrame, terms: Terms) -> Matched:
     return Matched(terms, events, found.charged, found.rejected)
 
 
-def price_posted(matched: Matched, charged: pl.DataFrame, counters: Counters) -> Priced:
+def price_posted(matched: Matched, charged: pl.DataFrame, counters: Counters, points: Points | None = None) -> Priced:
     """Count and price what was matched. Within an aggregate rows are counted in the order of `charged`.
 
     Args:
         charged: The rows of `matched.charged` that are wanted, in the order in which they were charged.
+        points: The points of aggregates that look at all their events; None: there are none before these.
     """
-    counted = count_usage(charged, matched.terms, counters)
-    rows = price_usage(counted.rows, matched.terms)
+    counted = count_usage(charged, matched.terms, counters, points, matched.events)
+    rows = price_usage(counted.rows, matched.terms, counters)
     return Priced(matched.terms, rows, share_revenue(rows, matched.events, matched.terms), counted.rejected)
 
 
 def _as_events(usage: pl.DataFrame, terms: Terms) -> pl.DataFrame:
-    """EVENTS with `event` and `data.<dimension>` for every dimension of the terms' meters."""
+    """EVENTS with `event` and `data.<property>` for what the terms' meters tell apart: dimensions, unique values."""
     placed = usage.with_columns(
         event_index=pl.lit(0, pl.Int32),
         event_type=pl.col("meter_id"),
         subject=pl.col("subscription_id"),
         message=pl.lit(b"", pl.Binary),
     )
-    return placed.select("event", *EVENTS.names(), *_dimension_columns(terms))
+    return placed.select("event", *EVENTS.names(), *_property_columns(terms))
 
 
-def _dimension_columns(terms: Terms) -> list[pl.Expr]:
-    """`data.<name>` read out of 'region=cn,call_type=pstn', the names in their meter's order.
+def _property_columns(terms: Terms) -> list[pl.Expr]:
+    """`data.<name>` read out of 'region=cn,call_type=pstn', the names in their meter's order, and out of `value`.
 
-    A value ends where the next name of the meter begins, so it may hold commas.
+    A dimension ends where the next name of the meter begins, so it may hold commas.
     """
     columns: dict[str, pl.Expr] = {}
-    for meter_id, names in terms.meters.select("meter_id", "dimensions").iter_rows():
+
+    def add(meter_id: str, name: str, value: pl.Expr) -> None:
+        columns[name] = (
+            pl.when(pl.col("meter_id") == meter_id).then(value).otherwise(columns.get(name, pl.lit(None, pl.String)))
+        )
+
+    meters = terms.meters.select("meter_id", "aggregation", "property", "dimensions")
+    for meter_id, aggregation, counted, names in meters.iter_rows():
         for place, name in enumerate(names or []):
             following = "|".join(f",{_escape(after)}=" for after in names[place + 1 :])
             end = f"(?:{following}|$)" if following else "$"
-            value = pl.col("dimensions").str.extract(f"(?s)(?:^|,){_escape(name)}=(.*?){end}")
-            before = columns.get(name, pl.lit(None, pl.String))
-            columns[name] = pl.when(pl.col("meter_id") == meter_id).then(value).otherwise(before)
+            add(meter_id, name, pl.col("dimensions").str.extract(f"(?s)(?:^|,){_escape(name)}=(.*?){end}"))
+        if aggregation == "unique":
+            add(meter_id, counted, pl.col("value"))
     return [value.alias(f"{PROPERTY}{name}") for name, value in columns.items()]
 
 

@@ -5,7 +5,7 @@ measure    quantities first: they depend on the event and its meters alone
 match      then who pays; a bad quantity matters only where a price would have charged it
 drop       duplicates after matching, because the ledger knows an event by what was charged
 count      running totals only over what is left, in order of arrival
-price      f(after) - f(before), exact
+price      f(after) - f(before), exact; or f of the event alone
 share      the partner's part of the same difference
 write      one row per event, price and role, and one reject per event that was not charged
 """
@@ -55,7 +55,7 @@ def rate_batch(events: pl.DataFrame, terms: Terms, counters: Counters, seen: See
     matched = match_prices(events, measured, terms)
     fresh = drop_duplicates(events, matched.charged, terms, seen)
     counted = count_usage(fresh.charged, terms, counters, points, events)
-    priced = price_usage(counted.rows, terms)
+    priced = price_usage(counted.rows, terms, counters)
     shared = share_revenue(priced, events, terms)
     rejected = pl.concat([matched.rejected, fresh.rejected, counted.rejected])
     return Rated(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
+from rating.counters import Counters
 from rating.kernel import apply_factor, find_steps, price_quanta
+from rating.per_event import place_events, round_events
 from rating.terms import Terms
 from schemas.frames import FrameSchema
 
@@ -19,8 +21,8 @@ PRICED = FrameSchema(
         "value": pl.String,  # what unique tells apart
         "before_quanta": pl.Int64,
         "after_quanta": pl.Int64,
-        "tier": pl.Int32,  # the tier the aggregate is in after the row
-        "revenue_before": pl.Int128,  # f of the aggregate before, scale 18, after the discount
+        "tier": pl.Int32,  # the tier the aggregate is in after the row; of a price per event, the tier of its own quantity
+        "revenue_before": pl.Int128,  # f of the aggregate before, scale 18, after the discount; 0 for a price per event
         "revenue_after": pl.Int128,
     },
 )
@@ -30,17 +32,24 @@ SHARED = FrameSchema("SHARED", {"row": pl.UInt32, "partner_id": pl.String, "amou
 """One row per row of PRICED and agreement that covers it; `row` points into PRICED."""
 
 
-def price_usage(counted: pl.DataFrame, terms: Terms) -> pl.DataFrame:
-    """PRICED of COUNTED, in the same order."""
+def price_usage(counted: pl.DataFrame, terms: Terms, counters: Counters | None = None) -> pl.DataFrame:
+    """PRICED of COUNTED, in the same order.
+
+    Args:
+        counters: As they stood before the batch; prices with free events ask how many there were. None: there were none.
+    """
     details = terms.usage.select("price", "at_zero", "kept_millionths")[counted["charge"]]
-    rows = pl.concat([counted, details], how="horizontal")
-    step_after = find_steps(rows, "after_quanta", terms.step_keys)
-    step_before = find_steps(rows, "before_quanta", terms.step_keys)
+    rows = counted.hstack(details).with_columns(from_quanta="before_quanta", to_quanta="after_quanta")
+    each = terms.event_prices.height > 0 and bool(rows["price"].is_in(terms.event_prices["price"].implode()).any())
+    rows = place_events(rows, terms, counters) if each else rows
+    step_after = find_steps(rows, "to_quanta", terms.step_keys)
+    step_before = find_steps(rows, "from_quanta", terms.step_keys)
     priced = rows.with_columns(
         terms.steps["tier"].gather(step_after),
-        price_quanta(rows, "before_quanta", terms.steps, step_before).alias("revenue_before"),
-        price_quanta(rows, "after_quanta", terms.steps, step_after).alias("revenue_after"),
+        price_quanta(rows, "from_quanta", terms.steps, step_before).alias("revenue_before"),
+        price_quanta(rows, "to_quanta", terms.steps, step_after).alias("revenue_after"),
     )
+    priced = priced.with_columns(round_events("revenue_after")) if each else priced
     kept = pl.col("kept_millionths")
     return PRICED.select(
         priced.with_columns(apply_factor(pl.col(name), kept).alias(name) for name in ("revenue_before", "revenue_after"))

@@ -20,6 +20,7 @@ class PriceTerms(NamedTuple):
 
     tiers: list[Tier]
     last_quanta: int | None = None  # where the last tier ends, included; None is unbounded
+    divisor: int = 1  # prices and fees are so many times what they are, to keep thirds and sixtieths whole
 
 
 class Step(NamedTuple):

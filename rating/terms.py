@@ -84,6 +84,7 @@ class Terms:
     filters: pl.DataFrame  # filter_set, dimension, values, excluded
     prices: pl.DataFrame  # LOWERED
     steps: pl.DataFrame  # STEPS
+    event_prices: pl.DataFrame  # EVENT_PRICES
     shares: pl.DataFrame  # SHARES
 
     @cached_property
@@ -164,6 +165,7 @@ def compile_terms(book: Book, roster: Roster) -> Terms:
         filters=filters.select("filter_set", "dimension", "values", "excluded"),
         prices=lowered.prices,
         steps=lowered.steps,
+        event_prices=lowered.event_prices,
         shares=_shares(book),
     )
 

@@ -49,8 +49,15 @@ PRICES = FrameSchema(
         "model": pl.String,  # docs/CATALOG.md lists them; flat for recurring
         "currency": pl.String,
         "interval": pl.String,  # recurring: month | year; null for usage
+        "per": pl.String,  # period: a function of the period's aggregate | event: each event is priced by itself
         "included_units": AMOUNT,  # units of a period before the first tier; they cost nothing
+        "free_events": pl.Int64,  # per event: so many events of a period cost nothing; null: no such limit on included units
         "cap": AMOUNT,  # the most that a period costs, before the discount; null: no limit
+        "minimum": AMOUNT,  # per event: the least and the most that one costs, before the discount; null: no limit
+        "maximum": AMOUNT,
+        "minimum_units": AMOUNT,  # per event: so many units are charged at least
+        "round_places": pl.Int8,  # per event: decimals the amount is rounded to, before the discount; null: 18
+        "round_method": pl.String,  # half_up | up
         "flat_at_zero": pl.Boolean,  # the first tier's flat fee is due in a period without usage too
         "tax_class": pl.String,
         "name_en": pl.String,
@@ -71,6 +78,7 @@ TIERS = FrameSchema(
         "tier_to": AMOUNT,  # units, included; null is unbounded
         "unit_price": AMOUNT,  # per unit, or per package if there is a package_size; for flat per interval and licence
         "package_size": AMOUNT,  # units in a package, each begun one due whole; null: priced by unit
+        "per_units": AMOUNT,  # units that unit_price is for where it is a rate, for example 60 seconds; null: one unit or package
         "flat": AMOUNT,  # due once when the tier is reached
     },
 )

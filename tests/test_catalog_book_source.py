@@ -248,7 +248,7 @@ MISTAKES: list[tuple[str, str, str, list[str]]] = [
         "model: graduated",
         "model: graduated\n            unit_price: 1",
         [
-            "14:13: plans.0.prices.0.versions.0.unit_price: does not belong to the model graduated, which takes tiers, flat_at_zero, included, cap"
+            "14:13: plans.0.prices.0.versions.0.unit_price: does not belong to the model graduated, which takes tiers, flat_at_zero, included, cap, per, free_events, minimum, maximum, rounding"
         ],
     ),
     (
@@ -258,7 +258,7 @@ MISTAKES: list[tuple[str, str, str, list[str]]] = [
         [
             "12:13: plans.0.prices.0.versions.0.package_size: is missing; the model package needs it",
             "12:13: plans.0.prices.0.versions.0.price: is missing; the model package needs it",
-            "14:13: plans.0.prices.0.versions.0.tiers: does not belong to the model package, which takes package_size, price, included, cap",
+            "14:13: plans.0.prices.0.versions.0.tiers: does not belong to the model package, which takes package_size, price, included, cap, per, free_events, minimum, maximum, rounding",
         ],
     ),
     (
@@ -266,7 +266,7 @@ MISTAKES: list[tuple[str, str, str, list[str]]] = [
         "model: graduated",
         "model: gradated",
         [
-            "13:20: plans.0.prices.0.versions.0.model: 'gradated' is none of per_unit, graduated, volume, stair_step, package, percentage, graduated_percentage, multiplier, flat; did you mean 'graduated'?"
+            "13:20: plans.0.prices.0.versions.0.model: 'gradated' is none of per_unit, graduated, volume, stair_step, package, percentage, graduated_percentage, multiplier, rated_time, flat; did you mean 'graduated'?"
         ],
     ),
     (
@@ -301,7 +301,9 @@ MISTAKES: list[tuple[str, str, str, list[str]]] = [
         "a bad aggregation",
         "aggregation: sum",
         "aggregation: summ",
-        ["3:59: meters.0.aggregation: 'summ' is none of sum, count, max, min, unique, latest, hourly_max, daily_max, unit_seconds, unit_hours, unit_days, time_average, peak; did you mean 'sum'?"],
+        [
+            "3:59: meters.0.aggregation: 'summ' is none of sum, count, max, min, unique, latest, hourly_max, daily_max, unit_seconds, unit_hours, unit_days, time_average, peak; did you mean 'sum'?"
+        ],
     ),
     (
         "a meter without a property",
@@ -534,3 +536,88 @@ def test_ids_of_meters_plans_and_prices_are_unique_over_all_files(tmp_path: Path
         f"{second}:4:9: plans.0.id: there is another plan 'pro' in {first}:5:5; ids are unique",
         f"{second}:7:13: plans.0.prices.0.id: there is another price 'pro.minutes' in {first}:8:9; ids are unique",
     ]
+
+
+PRICE = """\
+currency: CNY
+meters:
+  - {id: seconds, event_type: call, aggregation: sum, property: seconds, unit: second}
+  - {id: paid, event_type: order, aggregation: sum, property: amount, unit: CNY, scale: 2}
+  - {id: lines, event_type: lines, aggregation: max, property: lines, unit: line}
+plans:
+  - {id: pro, name: Pro, prices: [{id: p, name: P, meter: METER, versions: [
+      {valid_from: 2026-01-01, TERMS}]}]}
+taxes: [{country: CN, rate: 6%, valid_from: 2020-01-01}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("meter", "terms", "said"),
+    [
+        (
+            "seconds",
+            "model: percentage, rate: 3%",
+            "model: percentage is of an amount of money, so the meter's unit must be CNY",
+        ),
+        ("paid", "model: percentage, rate: 0.03", "rate: '0.03' is no percentage"),
+        ("paid", "model: percentage, rate: -3%", "rate: '-3%' is no percentage"),
+        ("paid", "model: percentage, rate: 3%, fixed: 1, cap: 5", "cap: is of a whole period, but this price is of each event"),
+        ("paid", "model: percentage, rate: 3%, minimum: 5, maximum: 4", "minimum: 5 is more than the maximum 4"),
+        ("paid", "model: percentage, rate: 3%, free_events: -1", "free_events: -1 is less than 0"),
+        ("paid", "model: percentage, rate: 3%, per: period, fixed: 1", "fixed: is of each event, but this price is of a whole"),
+        (
+            "lines",
+            "model: per_unit, unit_price: 3, maximum: 9",
+            "model: prices each event by itself, so the meter must be a sum",
+        ),
+        ("seconds", "model: graduated, maximum: 9, tiers: [{unit_price: 1}]", "say 'per: event' or remove it"),
+        (
+            "seconds",
+            "model: graduated, per: event, flat_at_zero: true, tiers: [{unit_price: 1}]",
+            "flat_at_zero: is of a whole",
+        ),
+        ("seconds", "model: graduated, tiers: [{rate: 1%}]", "rate: does not belong to a tier of this model"),
+        (
+            "seconds",
+            "model: graduated, tiers: [{package_size: 9}]",
+            "price: is missing; a package has a package_size and a price",
+        ),
+        ("seconds", "model: graduated, tiers: [{package_size: 0, price: 1}]", "package_size: is 0"),
+        (
+            "seconds",
+            "model: graduated, tiers: [{package_size: 9, price: 1, unit_price: 2}]",
+            "price: is the price of a package",
+        ),
+        ("seconds", "model: stair_step, tiers: [{}]", "has no price; a tier of this model takes flat"),
+        ("seconds", "model: graduated, tiers: [{up_to: 9, unit_price: 1}, {from: 5, unit_price: 1}]", "from: overlaps"),
+        ("seconds", "model: rated_time, tiers: [{unit_price: 1}]", "increment: is missing; a tier of this model needs it"),
+        ("seconds", "model: rated_time, tiers: [{unit_price: 1, increment: 0}]", "increment: is 0"),
+        (
+            "seconds",
+            "model: rated_time, tiers: [{unit_price: 1, increment: 0.5}]",
+            "increment: has 1 decimals; the meter counts 0",
+        ),
+        (
+            "seconds",
+            "model: rated_time, tiers: [{up_to: 90, unit_price: 1, increment: 60}, {unit_price: 1, increment: 1}]",
+            "up_to: the slot is 90 long, which is no whole number of increments of 60",
+        ),
+        (
+            "seconds",
+            "model: rated_time, rounding: {places: 19}, tiers: [{unit_price: 1, increment: 1}]",
+            "rounding.places: 19 is more than 18",
+        ),
+    ],
+)
+def test_terms_that_do_not_fit_say_why(tmp_path: Path, meter: str, terms: str, said: str) -> None:
+    with pytest.raises(BadCatalog) as caught:
+        read(tmp_path, book=PRICE.replace("METER", meter).replace("TERMS", terms))
+    assert said in str(caught.value)
+
+
+def test_terms_of_an_event_reach_the_book(tmp_path: Path) -> None:
+    said = "model: percentage, rate: 3%, fixed: 0.5, free_events: 2, included: 9, maximum: 7, rounding: {places: 2, method: up}"
+    book = read(tmp_path, book=PRICE.replace("METER", "paid").replace("TERMS", said))
+    columns = ("per", "included_units", "free_events", "minimum", "maximum", "round_places", "round_method")
+    assert book.prices.select(columns).row(0) == ("event", Decimal(9), 2, None, Decimal(7), 2, "up")
+    assert book.tiers.select("unit_price", "flat").row(0) == (Decimal("0.03"), Decimal("0.5"))

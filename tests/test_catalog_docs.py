@@ -9,17 +9,23 @@ from pathlib import Path
 import pytest
 
 from catalog.book_source import read_book
+from catalog.models import MODELS, USAGE_MODELS
 from catalog.roster_source import CSV_COLUMNS, read_roster
-from catalog.terms import MODELS, USAGE_MODELS
 from rating.terms import compile_terms
 from schemas.book import Book
-from tests.rating_world import Desk, World, event
+from tests.rating_world import Desk, World, event, instant
 
 TEXT = (Path(__file__).parents[1] / "docs" / "CATALOG.md").read_text()
 COSTS = [
     (model, Decimal(units), Decimal(cost))
     for model, part in re.findall(r"^### (\w+)\n(.*?)(?=^##)", TEXT, re.MULTILINE | re.DOTALL)
     for units, cost in re.findall(r"^- ([\d.]+) units cost ([\d.]+)$", part, re.MULTILINE)
+]
+
+EVENTS = [
+    (plan, year or "2026", quantities.split(", "), Decimal(cost))
+    for plan, part in re.findall(r"^### (\w+)\n(.*?)(?=^##)", TEXT, re.MULTILINE | re.DOTALL)
+    for year, quantities, cost in re.findall(r"^- (?:in (\d+) )?events of ([\d., ]+) cost ([\d.]+)$", part, re.MULTILINE)
 ]
 
 
@@ -68,6 +74,18 @@ def test_the_amount_beside_an_example_is_right(book: Book, model: str, units: De
     assert cost_of(book, model, units) == cost
 
 
+@pytest.mark.parametrize(("plan", "year", "quantities", "cost"), EVENTS)
+def test_the_amount_of_events_beside_an_example_is_right(
+    book: Book, plan: str, year: str, quantities: list[str], cost: Decimal
+) -> None:
+    meter = book.meters.join(book.prices.filter(plan_id=plan).select("meter_id"), on="meter_id").row(0, named=True)
+    more = {"event_type": meter["event_type"], "occurred_at": instant(f"{year}-02-01")}
+    desk = desk_of(book, plan)
+    desk.rate(*(event(f"e{n}", {meter["property"]: quantity}, **more) for n, quantity in enumerate(quantities)))
+    assert desk.reasons == []
+    assert desk.total() == cost
+
+
 def test_the_page_names_every_usage_model_with_an_amount_and_every_csv_column() -> None:
-    assert {model for model, _, _ in COSTS} >= set(USAGE_MODELS)
+    assert {model for model, _, _ in COSTS} | {plan for plan, *_ in EVENTS} >= set(USAGE_MODELS)
     assert [name for columns in CSV_COLUMNS.values() for name in columns if not re.search(rf"\b{name}\b", TEXT)] == []

@@ -20,7 +20,7 @@ Case = dict[str, Any]
 FLAT_AT_ZERO = ("getlago/", "openmeterio/")
 """Peers whose first tier's flat fee is due at zero usage where the case says nothing (SCHEMA of the vectors)."""
 
-QUANTITIES = ("package_size", "free_units", "block_size", "up_to")
+QUANTITIES = ("package_size", "free_units", "block_size", "up_to", "free_amount", "from", "per", "increment")
 """Parameters that are quantities: the meter's scale must hold their decimals."""
 
 
@@ -33,13 +33,14 @@ def quantity_scale(case: Case) -> int:
     written = [value for values in quantities(case).values() for value in values]
     written += [case["expected"].get("billed_before", {}).get("units", "0")]
     parts = [case["charge"], *case["charge"].get("tiers", [])]
+    parts += case["charge"].get("slots", [])
     written += [part[name] for part in parts for name in QUANTITIES if part.get(name) is not None]
     return max(map(decimals, written), default=0)
 
 
 def quantities(case: Case) -> dict[str, list[str]]:
     """The quantity of each event, by unit; a case without units has one called `value`."""
-    given = case.get("events") or case.get("quantities") or []
+    given = case.get("events") or case.get("quantities") or [str(w["seconds"]) for w in case["charge"].get("windows", [])]
     found: dict[str, list[str]] = {"value": []}
     reached = Decimal(0)
     for item in given:
@@ -85,7 +86,44 @@ def write_rates(charge: Case, **more: Any) -> World:
 
 
 def write_percentage(charge: Case, **more: Any) -> World:
-    return one_price("percentage", tiers((None, percent(charge["rate_pct"]))), **more)
+    """Per event where the case has terms of an event; the allowance ends at the first of events and amount."""
+    of_event = {"fixed_per_event", "free_events", "min_per_event", "max_per_event"} & set(charge)
+    rows = tiers((None, percent(charge["rate_pct"]), charge.get("fixed_per_event", "0")))
+    bounds: dict[str, Any] = {name: Decimal(charge[key]) for name, key in EVENT_BOUNDS.items() if key in charge}
+    return one_price(
+        "percentage",
+        rows,
+        per="event" if of_event else "period",
+        free_events=charge.get("free_events"),
+        included_units=Decimal(charge.get("free_amount", "0")),
+        **bounds,
+        **more,
+    )
+
+
+EVENT_BOUNDS = {"minimum": "min_per_event", "maximum": "max_per_event"}
+
+
+def write_call(charge: Case, **more: Any) -> World:
+    """Slots become tiers; a maximum that only disconnects is no matter of the price."""
+    slots = charge["slots"]
+    ends = [slot["from"] for slot in slots[1:]]
+    rows = tiers(*((end, slot["rate"]) for end, slot in zip([*ends, None], slots, strict=True)))
+    rows[0]["flat"] = Decimal(charge.get("connect_fee", "0"))
+    for row, slot in zip(rows, slots, strict=True):
+        row |= {"package_size": Decimal(slot["increment"]), "per_units": Decimal(slot["per"])}
+    if charge.get("max_cost_strategy") == "free":
+        more["maximum"] = Decimal(charge["max_cost"])
+    if "rounding" in charge:
+        more |= {"round_places": charge["rounding"]["decimals"], "round_method": charge["rounding"]["method"]}
+    return one_price("rated_time", rows, per="event", **more)
+
+
+def write_window(charge: Case, **more: Any) -> World:
+    """One window is in force throughout."""
+    (window,) = charge["windows"]
+    slot = {"from": "0", "rate": window["rate_per_second"], "per": "1", "increment": "1"}
+    return write_call({"connect_fee": charge["connect_fee"], "slots": [slot]}, **more)
 
 
 def write_multiplier(charge: Case, **more: Any) -> World:
@@ -127,7 +165,9 @@ WRITERS: dict[str, tuple[Callable[..., World], set[str]]] = {
     "graduated": (write_tiers, {"tiers", "zero_usage", "commitment"}),
     "volume": (write_tiers, {"tiers", "zero_usage", "commitment"}),
     "graduated_percentage": (write_rates, {"tiers"}),
-    "percentage": (write_percentage, {"rate_pct"}),
+    "percentage": (write_percentage, {"rate_pct", "fixed_per_event", "free_events", "free_amount", *EVENT_BOUNDS.values()}),
+    "rated_time": (write_call, {"connect_fee", "slots", "rounding", "max_cost", "max_cost_strategy"}),
+    "rated_time_by_clock": (write_window, {"windows", "connect_fee"}),
     "multiplier": (write_multiplier, {"multiplier"}),
     "block_tiers": (write_blocks, {"policy", "tiers"}),
     "block_tiers_multi": (write_blocks_of_units, {"policy", "units"}),
@@ -185,21 +225,25 @@ def test_a_case_of_a_peer_costs_what_the_plain_rule_says(case: Case) -> None:
     if billed and "units" not in billed:
         amount = rounded(amount, "half_up to 2 decimals") - Decimal(billed["amount"])
     assert rounded(amount, case["rounding"]) == Decimal(expected.get("exact_amount", expected["amount"]))
+    if "per_event" in (expected.get("breakdown") or [{}])[-1]:
+        assert desk.postings["amount"].to_list() == [Decimal(part) for part in expected["breakdown"][-1]["per_event"]]
     if "deltas" in expected:
         assert desk.postings["amount"].to_list() == [Decimal(delta) for delta in expected["deltas"]]
     check_breakdown(case, desk, amount)
 
 
 def check_breakdown(case: Case, desk: Desk, amount: Decimal) -> None:
-    """The tier that the last event ended in, and the packages that were sold."""
+    """The tier or slot that the last event ended in, and the packages that were sold."""
     breakdown = case["expected"].get("breakdown", [])
     if breakdown and "tier" in breakdown[-1]:
         assert desk.postings["tier"][-1] == breakdown[-1]["tier"] - 1
+    if breakdown and "slot" in breakdown[-1]:
+        assert desk.postings["tier"][-1] == breakdown[-1]["slot"] - 1
     if breakdown and "packages" in breakdown[-1]:
         assert amount == Decimal(breakdown[-1]["packages"]) * Decimal(case["charge"]["price"])
 
 
 def test_every_model_and_every_peer_is_represented() -> None:
     assert {case["charge"]["model"] for case in CASES} == set(WRITERS)
-    assert len({case["source"].split("/")[0] for case in CASES}) >= 5
+    assert len({case["source"].split("/")[0] for case in CASES}) >= 6
     assert len({case["id"] for case in CASES}) == len(CASES)
