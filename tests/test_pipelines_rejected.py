@@ -46,7 +46,7 @@ def usage(tmp_path: Path) -> Callable[..., Path]:
 def give_identifier(workspace: Workspace, identifier: str) -> None:
     """Mend the roster: one more identifier of lantian's subscription."""
     (workspace.roster_folder / "more.yaml").write_text(
-        f"identifiers:\n  - identifier: {identifier}\n    subscription: sub-lantian\n", encoding="utf-8"
+        f"identifiers:\n  - id: {identifier}\n    subscription: sub-lantian\n", encoding="utf-8"
     )
     workspace.publish()
 
