@@ -30,6 +30,7 @@ POSTED_USAGE = FrameSchema(
         "quantity_quanta": pl.Int64,  # what the event reported
         "quantity_scale": pl.Int8,
         "dimensions": pl.String,
+        "value": pl.String,  # what a meter of aggregation unique counts; null for all others
     },
 )
 """One row per event and meter, in order of position."""

@@ -15,6 +15,7 @@ from catalog.versions import load_book, load_roster
 from pipelines.posted_usage import EVENT, PARTY, SUMS, by_accounts, posted_usage, standing_rows, sum_rows, usage_rows
 from pipelines.rate_posted import Matched, match_posted, price_posted
 from pipelines.workspace import Workspace
+from rating.aggregates.points import Points
 from rating.counters import Counters
 from rating.terms import Terms, compile_terms
 from schemas.frames import AMOUNT, FrameSchema
@@ -142,7 +143,7 @@ def charged_before(rows: pl.DataFrame, numbers: pl.DataFrame) -> pl.DataFrame:
 
 def _replayed(usage: pl.DataFrame, before: pl.DataFrame, terms: PublishedTerms) -> Iterator[pl.DataFrame]:
     """SUMS of the usage, version after version: an aggregate goes on where the version before left it."""
-    counters = Counters()
+    counters, points = Counters(), Points()
     groups = before.select(VERSIONS).drop_nulls().unique().sort(VERSIONS).rows()
     for versions in groups:
         wanted = before.filter(_is(versions, *VERSIONS)).select(pl.col("event").unique().sort())
@@ -151,9 +152,11 @@ def _replayed(usage: pl.DataFrame, before: pl.DataFrame, terms: PublishedTerms) 
             mine = usage[wanted["event"]]
             told = before.join(wanted.with_row_index("number"), on="event").drop("event").rename({"number": "event"})
         matched = match_posted(mine, terms.of(versions))
-        priced = price_posted(matched, as_charged(matched, told, versions), counters)
+        priced = price_posted(matched, as_charged(matched, told, versions), counters, points)
         if versions != groups[-1]:
-            counters.advance(priced.steps())
+            steps = priced.steps(matched.events)
+            counters.advance(steps)
+            points.advance(steps, matched.terms.meters)
         yield priced.sums()
 
 

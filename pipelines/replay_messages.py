@@ -30,6 +30,7 @@ from pipelines.replay import (
 from pipelines.settings import Limits
 from pipelines.usage_file import read_usage_file
 from pipelines.workspace import Workspace
+from rating.aggregates.points import Points
 from rating.counters import Counters
 from rating.duplicates import drop_duplicates
 from rating.match import match_prices
@@ -103,7 +104,7 @@ class _Again:
         self._versions: list[Versions] = sorted({self._newest, *told.select(VERSIONS).drop_nulls().unique().rows()})
         self._book = self._book_of_all(workspace)
         self._limits: Limits = workspace.settings.limits
-        self._counters = Counters()
+        self._counters, self._points = Counters(), Points()
         self._seen = {versions: SeenEvents() for versions in self._versions}
         self.events, self.refused, self.duplicates = 0, 0, 0
 
@@ -142,8 +143,10 @@ class _Again:
             for name, number in zip(_FIRST, versions, strict=True)
         ]
         charged = as_charged(matched, BEFORE.select(before.with_columns(first)), versions)
-        priced = price_posted(matched, charged, self._counters)
-        self._counters.advance(priced.steps())
+        priced = price_posted(matched, charged, self._counters, self._points)
+        steps = priced.steps(numbered)
+        self._counters.advance(steps)
+        self._points.advance(steps, terms.meters)
         seen.remember(_contents(numbered, fresh.charged, terms))
         return priced.sums().filter(pl.col("usage_period").dt.strftime("%Y-%m") == self._month)
 

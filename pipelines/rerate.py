@@ -20,7 +20,8 @@ from ledger.lock import writer_lock
 from ledger.table import LedgerTable, source_id
 from pipelines.posted_usage import PARTY, by_accounts, sum_rows, usage_rows
 from pipelines.replay import PublishedTerms
-from pipelines.rerate_rows import Wanted, correct_rows
+from pipelines.rerate_rows import correct_rows
+from pipelines.take_back import Wanted
 from pipelines.workspace import Workspace
 from schemas.errors import Refused
 from schemas.frames import AMOUNT, FrameSchema

@@ -3,44 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import date
 
 import polars as pl
 
 from pipelines.posted_usage import EVENT, position_text, posted_usage, standing_rows
 from pipelines.rate_posted import Matched, match_posted, price_posted
-from pipelines.replay import VERSIONS, PublishedTerms
+from pipelines.replay import VERSIONS
+from pipelines.take_back import Wanted, take_back
+from rating.aggregates.points import Points, kept_meters
 from rating.counters import Counters
 from rating.periods import local_day
 from rating.post import post_charges
-from rating.terms import Terms
 from schemas.errors import BrokenPromise, Refused
-from schemas.ledger import AGGREGATE_KEY, POSTINGS, Role
+from schemas.ledger import AGGREGATE_KEY, POINT_COLUMNS, POSTINGS, Role
 from schemas.usage import RejectReason
 
 _INEXACT = [RejectReason.QUANTITY_TOO_LARGE.value, RejectReason.BAD_QUANTITY.value]
 _PLACE = ["price_version", "usage_period"]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is to be rated anew, and as what."""
-
-    price_id: str
-    first_day: date  # in the account's zone
-    end_day: date  # excluded
-    versions: tuple[int, int]  # the newest book and roster
-    terms: PublishedTerms
-    zones: pl.DataFrame  # account_id, zone
-    stream: str
-    first_offset: int
-    meters: list[str]  # that the price reads
-
-    def of(self, versions: tuple[int, int]) -> Terms:
-        """Terms of a book and roster, with this price alone."""
-        terms = self.terms.of(versions)
-        return replace(terms, usage=terms.usage.filter(pl.col("price_id") == self.price_id))
 
 
 def correct_rows(rows: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
@@ -49,7 +28,7 @@ def correct_rows(rows: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
     Args:
         rows: POSTINGS of usage events of whole accounts, of the meters concerned.
     """
-    usage = _with_range(posted_usage(rows), wanted)
+    usage = _with_range(posted_usage(_without_retracted(rows)), wanted)
     standing = standing_rows(rows).filter(pl.col("price_id") == wanted.price_id)
     revenue = standing.filter(pl.col("role") == Role.REVENUE.value)
     placed = _placed(usage, revenue, wanted)
@@ -58,10 +37,23 @@ def correct_rows(rows: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
         return POSTINGS.empty()
     lost = moved.drop_nulls("price_version").select("subscription_id", *_PLACE).unique()
     taken = standing.join(lost, on=lost.columns, how="semi", maintain_order="left")
-    back = _take_back(taken, wanted)
-    left = revenue.join(lost, on=lost.columns, how="anti")
-    anew = _post_anew(_to_post(usage, placed, moved, taken), _standing_totals(left), wanted, back)
+    emptied = rows.filter(pl.col("price_id") == wanted.price_id).join(lost, on=lost.columns, how="semi")
+    back = take_back(taken, emptied, wanted)
+    left = rows.filter((pl.col("role") == Role.REVENUE.value) & (pl.col("price_id") == wanted.price_id))
+    anew = _post_anew(_to_post(usage, placed, moved, taken), left.join(lost, on=lost.columns, how="anti"), wanted, back)
     return pl.concat([back, *anew])
+
+
+def _without_retracted(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows without those of events that were retracted: that usage did not happen."""
+    retracting = pl.col("corrects").is_not_null() & ~pl.col("stream").str.starts_with("rerate:")
+    gone = rows.filter(retracting).select("corrects")
+    if gone.is_empty():
+        return rows
+    events = (
+        rows.with_columns(corrects=position_text()).join(gone, on="corrects", how="semi").select(*EVENT, "meter_id").unique()
+    )
+    return rows.join(events, on=events.columns, how="anti", maintain_order="left")
 
 
 def _with_range(usage: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
@@ -101,10 +93,11 @@ def _to_post(usage: pl.DataFrame, placed: pl.DataFrame, moved: pl.DataFrame, tak
     return usage.join(chosen, on="event").sort("event")
 
 
-def _post_anew(usage: pl.DataFrame, totals: pl.DataFrame, wanted: Wanted, back: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """POSTINGS of this usage, by its old versions first; aggregates that lost nothing go on from `totals`."""
-    counters = Counters()
-    counters.load(totals)
+def _post_anew(usage: pl.DataFrame, left: pl.DataFrame, wanted: Wanted, back: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """POSTINGS of this usage, by its old versions first. Aggregates that lost nothing go on where their rows `left` them."""
+    counters, points = Counters(), Points()
+    counters.load(_totals(left))
+    points.load(_of_kept(left, wanted))
     newest = pl.col("book_version").is_null()
     groups = usage.filter(~newest).select(VERSIONS).unique().sort(VERSIONS).rows()
     following = wanted.first_offset if back.is_empty() else int(back["stream_offset"][-1]) + 1
@@ -121,47 +114,26 @@ def _post_anew(usage: pl.DataFrame, totals: pl.DataFrame, wanted: Wanted, back: 
         placed = Matched(
             matched.terms, matched.events.with_columns(*place, offset.alias("stream_offset")), matched.charged, matched.rejected
         )
-        priced = price_posted(placed, placed.charged, counters)
+        priced = price_posted(placed, placed.charged, counters, points)
         _require_exact(priced.rejected, wanted)
         rows = post_charges(placed.events, priced.rows, priced.shares, placed.terms)
         counters.advance(rows)
+        points.advance(rows, placed.terms.meters)
         following += mine.height
         yield rows
 
 
-def _take_back(taken: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
-    """POSTINGS that undo these rows, the last counted first. A row and the shares of it are one message."""
-    message = ["stream", "stream_partition", "stream_offset", *EVENT]
-    revenue = pl.col("role") == Role.REVENUE.value
-    order = (
-        taken.filter(revenue)
-        .sort(*AGGREGATE_KEY, "after_quanta", "before_quanta", "stream_offset", descending=[False] * 4 + [True] * 3)
-        .select(message)
-        .with_row_index("number")
-    )
-    book, roster = wanted.versions
-    undone = taken.join(order, on=message).sort("number", "role", "stream_row")
-    return POSTINGS.select(
-        undone.with_columns(
-            corrects=position_text(),
-            stream=pl.lit(wanted.stream),
-            stream_partition=pl.lit(0, pl.Int32),
-            stream_offset=pl.col("number").cast(pl.Int64) + wanted.first_offset,
-            stream_row=pl.int_range(pl.len(), dtype=pl.Int32).over("number"),
-            book_version=pl.lit(book, pl.Int32),
-            roster_version=pl.lit(roster, pl.Int32),
-            quantity_quanta=-pl.col("quantity_quanta"),
-            before_quanta=pl.col("after_quanta"),
-            after_quanta=pl.col("before_quanta"),
-            amount=-pl.col("amount"),
-        )
-    )
-
-
-def _standing_totals(revenue: pl.DataFrame) -> pl.DataFrame:
+def _totals(revenue: pl.DataFrame) -> pl.DataFrame:
     """What `Counters.load` takes: AGGREGATE_KEY, `after_quanta` and `events` of these rows."""
     step = pl.col("after_quanta") - pl.col("before_quanta").fill_null(0)
-    return revenue.group_by(AGGREGATE_KEY).agg(after_quanta=step.sum(), events=pl.len().cast(pl.Int64))
+    sign = pl.when(pl.col("corrects").is_null()).then(1).otherwise(-1).cast(pl.Int64)
+    return revenue.group_by(AGGREGATE_KEY).agg(after_quanta=step.sum(), events=sign.sum()).filter(pl.col("events") > 0)
+
+
+def _of_kept(revenue: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
+    """What `Points.load` takes of these rows."""
+    meters = kept_meters(wanted.of(wanted.versions).meters)
+    return revenue.filter(pl.col("meter_id").is_in(meters)).select(POINT_COLUMNS)
 
 
 def _require_exact(rejected: pl.DataFrame, wanted: Wanted) -> None:

@@ -1,4 +1,5 @@
--- No event is charged twice: by price, role and partner an event has one row that stands, or none when it was taken back.
+-- No event is charged twice: by price, role and partner an event has one row that stands, or none when re-rating took it back.
+-- A retraction is an event of its own, and charges nothing.
 -- grain: one row
 -- in:    postings
 -- out:   currency (null), left (rows that stand), right (distinct events with one)
@@ -11,7 +12,7 @@ with standing as (
         partner_id,
         sum(case when corrects is null then cast(1 as bigint) else cast(-1 as bigint) end) as standing_rows
     from postings
-    where event_id is not null
+    where event_id is not null and (corrects is null or stream like 'rerate:%')
     group by event_source, event_id, price_id, role, partner_id
 )
 select
