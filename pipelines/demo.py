@@ -32,6 +32,16 @@ GENERATOR = Path(__file__).parents[1] / "examples" / "video_conference_events.py
 PERIOD = Period(2026, 10)
 EVENTS = 200_000
 
+COMPANY = """\
+[company]                         # invented, like its customers
+name = "云会科技（上海）有限公司 Yunhui Meetings"
+address = "上海市浦东新区张江路 88 号\\n88 Zhangjiang Road, Shanghai"
+tax_id = "91310000DEMO00000X"
+bank = "Bank of Example, account 0000 1111 2222"
+email = "billing@yunhui.example"
+
+"""
+
 Say = Callable[[str], None]
 
 
@@ -76,7 +86,11 @@ def _fresh_workspace(folder: Path) -> Workspace:
         if not (folder / "demo.mark").is_file():
             raise BadWorkspace(f"{folder} is not empty and no earlier demo. Name another folder; nothing was changed.")
         shutil.rmtree(folder)
-    workspace = Workspace.create(folder, "video-conference", str(PERIOD))
+    Workspace.create(folder, "video-conference", str(PERIOD))
+    settings = (folder / "boss.toml").read_text(encoding="utf-8")
+    before, rest = settings.split("[company]")
+    (folder / "boss.toml").write_text(before + COMPANY + rest[rest.index("[billing]") :], encoding="utf-8")
+    workspace = Workspace.open(folder)
     (folder / "demo.mark").write_text("made by boss demo; replaced by the next one\n")
     return workspace
 
