@@ -31,11 +31,12 @@ def usage(events: int = 600, seed: int = 1, month: str = "2026-10") -> list[byte
 
 
 class Shop:
-    """A workspace made from the template `video-conference`, published."""
+    """A workspace made from the template `video-conference`, published unless it is to be changed first."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, publish: bool = True) -> None:
         self.workspace = Workspace.create(root, "video-conference", "2026-10")
-        self.workspace.publish()
+        if publish:
+            self.workspace.publish()
         self._files = 0
 
     @property

@@ -89,6 +89,28 @@ def test_usage_rated_too_early_costs_what_it_would_have_cost_in_time(shop: Shop,
     assert replay_batches(shop.workspace, OCTOBER, [sent]).agrees
 
 
+@pytest.mark.parametrize("aggregation", ["min", "latest", "hourly_max", "unit_hours", "unique"])
+def test_aggregates_that_look_at_all_their_events_are_rated_anew_and_replayed(aggregation: str, tmp_path: Path) -> None:
+    values = [value for value in usage(4000) if b"ports.sampled" in value][:200]
+    peak = "aggregation: max\n    property: ports\n"
+    late, right = (Shop(tmp_path / name, publish=False) for name in ("late", "right"))
+    for shop in (late, right):
+        shop.edit("catalog/meters.yaml", peak, peak.replace("max", aggregation))
+    late.rate(values[::2])
+    for shop in (late, right):
+        publish_ports(shop)
+    late.rate(values[1:100:2])
+    assert rerated(late, PORTS, MIDDLE).rows > 0
+    assert rerated(late, PORTS).rows > 0
+    late.rate(values[101::2])
+    right.rate(values)
+    assert standing(late) == standing(right)
+    assert late.disagreeing() == []
+    assert replay_posted(late.workspace, OCTOBER).agrees
+    sent = RawBatch("sent", 0, range(200), values, [RECEIVED_MS] * 200)
+    assert replay_batches(late.workspace, OCTOBER, [sent]).agrees
+
+
 def test_the_second_time_there_is_nothing_to_post(shop: Shop) -> None:
     shop.rate(usage(400))
     publish_minutes(shop)
