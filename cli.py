@@ -23,6 +23,7 @@ import catalog.diff
 import catalog.templates
 import catalog.versions
 import pipelines.bill_run
+import pipelines.catalog_test
 import pipelines.checks
 import pipelines.demo
 import pipelines.dev
@@ -151,10 +152,10 @@ def worker(workspace: WorkspaceOption = HERE) -> None:
 @catalog_app.command()
 def check(workspace: WorkspaceOption = HERE) -> None:
     """Read catalog/ and roster/ and report every mistake with its place. Changes nothing."""
-    book, roster = Workspace.open(workspace).read_sources()
+    book, roster, examples = pipelines.catalog_test.read_workspace_examples(Workspace.open(workspace))
     messages.print(
         f"Good: {book.meters.height} meters, {book.plans.height} plans, {book.prices.height} price versions, "
-        f"{roster.accounts.height} accounts, {roster.subscriptions.height} subscriptions."
+        f"{roster.accounts.height} accounts, {roster.subscriptions.height} subscriptions, {len(examples)} examples."
     )
 
 
@@ -173,6 +174,16 @@ def publish(workspace: WorkspaceOption = HERE) -> None:
     """Freeze catalog/ and roster/ as new versions. Workers take them with their next batch."""
     book, roster = Workspace.open(workspace).publish()
     messages.print(f"Price book version {book.version}, roster version {roster.version}.")
+
+
+@catalog_app.command("test")
+def run_examples(workspace: WorkspaceOption = HERE, format: FormatOption = Format.TABLE) -> None:
+    """Rate the examples written in catalog/ and compare with what they expect. Changes nothing; exits with 1 when one fails."""
+    tested = pipelines.catalog_test.run_workspace_examples(Workspace.open(workspace))
+    show(tested.results, format)
+    messages.print(tested.message)
+    if tested.failed:
+        raise typer.Exit(1)
 
 
 # ---------------------------------------------------------------------------------------------------- usage

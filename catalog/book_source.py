@@ -22,8 +22,8 @@ from catalog.fields import version_name
 from catalog.frozen import seal_book
 from catalog.models import Metered
 from catalog.problems import Place, Problems, did_you_mean
-from catalog.sections import Sections, list_of, read_sections, yaml_files
-from catalog.terms import Metered, check_terms
+from catalog.sections import BOOK_SECTIONS, BOOK_SETTINGS, Sections, list_of, read_sections, yaml_files
+from catalog.terms import check_terms
 from schemas.book import BOOK_FRAMES, Book
 
 Row = dict[str, object]
@@ -41,7 +41,7 @@ def read_book(folder: Path) -> Book:
     problems = Problems()
     if not yaml_files(folder):
         problems.add_at(folder, (1, 1), "no *.yaml file here; write the price book there or copy a template")
-    sections = read_sections(folder, ("meters", "plans", "taxes", "agreements"), ("zone", "currency"), problems)
+    sections = read_sections(folder, BOOK_SECTIONS, BOOK_SETTINGS, problems)
     rows = _BookReader(problems, sections).read()
     if not problems.found and not rows["plans"]:
         problems.add_at(folder, (1, 1), "no plan in any file; list at least one under 'plans:'")

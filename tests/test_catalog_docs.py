@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from catalog.book_source import read_book
+from catalog.examples import read_examples
 from catalog.models import MODELS, USAGE_MODELS
 from catalog.roster_source import CSV_COLUMNS, read_roster
+from pipelines.catalog_test import run_examples
 from rating.terms import compile_terms
 from schemas.book import Book
 from tests.rating_world import Desk, World, event, instant
@@ -84,6 +86,12 @@ def test_the_amount_of_events_beside_an_example_is_right(
     desk.rate(*(event(f"e{n}", {meter["property"]: quantity}, **more) for n, quantity in enumerate(quantities)))
     assert desk.reasons == []
     assert desk.total() == cost
+
+
+def test_the_examples_of_the_page_come_out_as_written(folder: Path, book: Book) -> None:
+    roster = read_roster(folder / "roster", book)
+    ran = run_examples(book, roster, read_examples(folder / "catalog", book, roster))
+    assert ran.message == "5 examples: 5 passed, 0 failed."
 
 
 def test_the_page_names_every_usage_model_with_an_amount_and_every_csv_column() -> None:

@@ -8,9 +8,11 @@ import polars as pl
 import pytest
 
 from catalog.book_source import read_book
+from catalog.examples import read_examples
 from catalog.roster_source import read_roster
 from catalog.templates import copy_template, template_names
 from catalog.versions import publish_book, publish_roster
+from pipelines.catalog_test import run_examples
 from schemas.errors import BadInput, Refused
 
 
@@ -20,6 +22,16 @@ def test_a_template_publishes(tmp_path: Path, name: str) -> None:
     book = publish_book(read_book(tmp_path / "w" / "catalog"), tmp_path / "books")
     roster = publish_roster(read_roster(tmp_path / "w" / "roster", book), tmp_path / "rosters")
     assert (book.version, roster.version) == (1, 1)
+
+
+@pytest.mark.parametrize("name", template_names())
+def test_the_examples_of_a_template_pass(tmp_path: Path, name: str) -> None:
+    copy_template(name, tmp_path / "w")
+    book = read_book(tmp_path / "w" / "catalog")
+    roster = read_roster(tmp_path / "w" / "roster", book)
+    ran = run_examples(book, roster, read_examples(tmp_path / "w" / "catalog", book, roster))
+    assert ran.examples >= 5
+    assert ran.results.filter(result="failed").rows() == []
 
 
 def test_the_video_conference_template_holds_every_model_and_kind(tmp_path: Path) -> None:
