@@ -114,7 +114,7 @@ class _Again:
         decoded = decode_batches(
             [batch], self._book, max_event_bytes=limits.max_event_bytes, clock_skew_seconds=limits.clock_skew_seconds
         )
-        events = decoded.events.with_columns(_id_hash())
+        events = _without_retractions(decoded.events).with_columns(_id_hash())
         known = events["id_hash"].is_in(self._known.implode())
         refused = ~known & events["id_hash"].is_in(self._rejected.implode())
         self.refused += decoded.rejects.height + int(refused.sum())
@@ -157,11 +157,18 @@ class _Again:
 
 
 _FIRST = ("first_book", "first_roster")
+_RETRACTS = "retracts"
+"""Column of what an event takes back, where messages may carry that."""
+
+
+def _without_retractions(events: pl.DataFrame) -> pl.DataFrame:
+    """The events that measure something. What others took back, the ledger tells: those have no row that stands."""
+    return events.filter(pl.col(_RETRACTS).is_null()) if _RETRACTS in events.columns else events
 
 
 def _contents(events: pl.DataFrame, charged: pl.DataFrame, terms: Terms) -> pl.DataFrame:
     """What `SeenEvents` remembers of charged events."""
     payers = terms.usage.select("subscription_id", "meter_id")[charged["charge"]]
-    ids = events.select(EVENT)[charged["event"]]
+    ids = events.select("stream", *EVENT)[charged["event"]]
     rows = pl.concat([charged.select("occurred_at", "quantity_quanta"), payers, ids], how="horizontal")
     return rows.with_columns(role=pl.lit(Role.REVENUE.value), corrects=pl.lit(None, pl.String))
