@@ -49,9 +49,14 @@ def read_bill(path: Path) -> pl.DataFrame:
     if missing:
         raise BadFile(path, f"is no FOCUS bill with list prices; it lacks {', '.join(missing)}")
     numbers = ["PricingQuantity", "ListUnitPrice", "ListCost"]
+    texts = bill.with_columns(pl.col(name).cast(pl.String) for name in numbers)
+    return prepare(texts.filter(pl.all_horizontal(pl.col(numbers).is_not_null())))
+
+
+def prepare(bill: pl.DataFrame) -> pl.DataFrame:
+    """The NEEDED columns of priced rows, all text, with `price` (the list price in its shortest form) and `taken_back`."""
     return (
-        bill.select(*NEEDED[:3], "PricingUnit", *(pl.col(name).cast(pl.String) for name in numbers))
-        .filter(pl.all_horizontal(pl.col(numbers).is_not_null()))
+        bill.select(NEEDED)
         .with_columns(taken_back=pl.col("PricingQuantity").str.starts_with("-"))
         .with_columns(pl.col("PricingQuantity", "ListCost").str.strip_prefix("-"), price=_without_zeros("ListUnitPrice"))
     )

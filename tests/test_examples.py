@@ -114,3 +114,29 @@ def test_a_file_that_is_no_focus_bill_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bill.parquet").write_text("no bill")
     with pytest.raises(BadFile):
         example("focus_bill.py")["read_bill"](tmp_path / "bill.parquet")
+
+
+CUR = ["bill/BillingEntity", "lineItem/LineItemType", "lineItem/UsageStartDate", "lineItem/UsageAmount", "pricing/unit"]
+CUR += ["pricing/publicOnDemandRate", "pricing/publicOnDemandCost"]
+REPORT = [
+    ("AWS", "Usage", "2023-11-01T00:00:00.000Z", "3.0", "Requests", "5.5E-6", "1.65E-5"),
+    ("AWS", "Usage", "2023-11-01T00:00:00.000Z", "6.417E-7", "GB", "0.023", "1.48E-8"),
+    ("AWS", "Usage", "2023-11-01T00:00:00.000Z", "3.0", "Requests", "5.5E-6", "1.66E-5"),
+    ("AWS", "Tax", "2023-11-01T00:00:00.000Z", "1.0", None, None, "0.0"),
+    ("AWS", "Credit", "2023-11-01T00:00:00.000Z", "1.0", None, None, "0.0"),
+]
+
+
+def test_an_aws_bill_is_rated_to_its_on_demand_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pl.DataFrame(REPORT, schema=dict.fromkeys(CUR, pl.String), orient="row").write_parquet(tmp_path / "report.parquet")
+    example("aws_bill.py")["main"]([str(tmp_path / "report.parquet"), str(tmp_path / "workspace")])
+    assert capsys.readouterr().out.splitlines() == [
+        "AWS: 2 of 3 priced rows equal at 10 decimals",
+        "Not rated: 1 tax rows, 1 others without a rate",
+    ]
+
+
+def test_a_file_that_is_no_aws_report_is_refused(tmp_path: Path) -> None:
+    bill = write_bill(tmp_path / "bill.parquet", list(BILL))
+    with pytest.raises(BadFile, match="is no AWS Cost and Usage Report"):
+        example("aws_bill.py")["read_bill"](bill)
