@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+import pipelines.rerate
 from cli import app
 from ledger.lock import writer_lock
 from ledger.state import aggregate_totals, event_ids
-from pipelines.posted_usage import sum_rows
+from ledger.table import LedgerTable
+from pipelines.posted_usage import by_accounts, sum_rows
 from pipelines.replay import replay_posted
 from pipelines.replay_messages import replay_batches
 from pipelines.rerate import Rerating, rerate
 from pipelines.settle import settle
 from pipelines.sql_access import query_workspace
-from schemas.errors import LedgerBusy, Refused
+from schemas.errors import LedgerBusy, LedgerUnwritable, Refused
 from schemas.usage import RawBatch
 from tests.corrections_world import NOVEMBER, OCTOBER, RECEIVED_MS, Shop, usage
 
@@ -120,6 +124,33 @@ def test_the_second_time_there_is_nothing_to_post(shop: Shop) -> None:
     assert first.rows > 0
     assert (again.rows, again.changes.height, shop.ledger.postings.version()) == (0, 0, version)
     assert "says already" in again.message
+
+
+def test_what_was_broken_off_is_finished_by_the_next_attempt(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = usage(600)
+    shop.rate(values)
+    publish_minutes(shop)
+    publish_ports(shop)
+    monkeypatch.setattr(pipelines.rerate, "by_accounts", partial(by_accounts, range_rows=1))
+    append, calls = LedgerTable.append, iter((True, False))
+
+    def append_once(table: LedgerTable, *arguments: Any, **more: Any) -> None:
+        if not next(calls):
+            raise LedgerUnwritable(table.path, "no space")
+        append(table, *arguments, **more)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(LedgerTable, "append", append_once)
+        with pytest.raises(LedgerUnwritable):
+            rerated(shop)
+    assert shop.postings()["corrects"].drop_nulls().len() > 0
+    assert shop.disagreeing() == []
+    rerated(shop)
+    rerated(shop, PORTS)
+    assert standing(shop) == standing(in_time(tmp_path, values))
+    assert shop.disagreeing() == []
 
 
 def test_a_dry_run_tells_the_difference_and_writes_nothing(shop: Shop) -> None:
