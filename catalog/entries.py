@@ -84,6 +84,7 @@ Model = Literal[
     "graduated_percentage",
     "multiplier",
     "rated_time",
+    "matrix",
     "flat",
 ]
 
@@ -129,6 +130,10 @@ class TermsEntry(Entry):
     maximum: Price | None = None
     minimum_units: Units | None = None
     rounding: RoundingEntry | None = None
+    by: Annotated[Values, Field(min_length=1, max_length=20)] | None = None
+    default: Price | None = None
+    rows: Annotated[list[dict[Text, Text]], Field(max_length=10_000)] | None = None
+    table: Text | None = None
 
 
 class VersionEntry(TermsEntry):

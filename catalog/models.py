@@ -9,6 +9,7 @@
     graduated_percentage  each part of an amount at the rate of the tier it falls into
     multiplier            an amount of money times factor
     rated_time            a call, by increments begun
+    matrix                a unit_price for each combination of dimensions
     flat                  fee per month or year and licence (recurring prices)
 
 A price is a function of what a period adds up to, or, where it says so, of each event by itself.
@@ -39,6 +40,7 @@ _PLAIN = ("fixed", *_ANY)
 _TIERED = ("flat_at_zero", *_ANY)
 _PACKED = ("unit_price", "package_size", "price", "flat")
 _CALL = ("connect_fee", "minimum_units", "included", "free_events", "minimum", "maximum", "rounding")
+_MATRIX = ("included", "free_events", "minimum", "maximum", "rounding")
 
 MODELS = {
     "per_unit": Model(("unit_price",), _PLAIN),
@@ -50,6 +52,7 @@ MODELS = {
     "graduated_percentage": Model(("tiers",), _TIERED, ("rate", "flat"), of_money=True),
     "multiplier": Model(("factor",), _PLAIN, of_money=True),
     "rated_time": Model(("tiers",), _CALL, ("unit_price", "per", "increment"), ("unit_price", "increment"), per="event"),
+    "matrix": Model(("by", "default"), ("rows", "table", *_MATRIX), per="event"),
     "flat": Model(("fee",), per="period"),
 }
 USAGE_MODELS = tuple(name for name in MODELS if name != "flat")
@@ -61,4 +64,5 @@ class Metered(NamedTuple):
     scale: int  # decimals of a quantity
     unit: str
     aggregation: str
+    dimensions: list[str]
     currency: str | None  # of the price; None when it is not known

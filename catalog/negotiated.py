@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 
@@ -67,7 +68,7 @@ class _Book:
         self.versions: dict[str, list[Row]] = {}
         for row in book.prices.sort("price_id", "valid_from").rows(named=True):
             self.versions.setdefault(row["price_id"], []).append(row)
-        self.meters: dict[str, Row] = {row["meter_id"]: row for row in book.meters.rows(named=True)}
+        self.meters: dict[str, dict[str, Any]] = {row["meter_id"]: row for row in book.meters.rows(named=True)}
 
     def metered(self, listed: Row) -> Metered | None:
         """What a list price counts; None when it is recurring."""
@@ -75,7 +76,7 @@ class _Book:
         if meter is None:
             return None
         scale, unit, aggregation = int(str(meter["quantity_scale"])), str(meter["unit"]), str(meter["aggregation"])
-        return Metered(scale, unit, aggregation, str(listed["currency"]))
+        return Metered(scale, unit, aggregation, list(meter["dimensions"] or []), str(listed["currency"]))
 
     def in_force(self, price_id: str, moment: datetime) -> Row:
         """The list version in force then; the first one before any is."""

@@ -19,6 +19,7 @@ TERM_COLUMNS = [
     "currency",
     "interval",
     "per",
+    "by",
     "included_units",
     "free_events",
     "cap",
@@ -31,6 +32,7 @@ TERM_COLUMNS = [
     "tax_class",
     "valid_from",
 ]
+TIER_COLUMNS = ["tier", "values", "tier_to", "unit_price", "package_size", "per_units", "flat"]
 PRICE_KEY = ["price_id", "price_version"]
 TERM_FRAMES = ["meters", "prices", "tiers", "filters", "overrides"]
 """Frames, of a book or a roster, that hold terms."""
@@ -61,9 +63,7 @@ def _price_terms(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     prices, tiers = frames["prices"], frames["tiers"]
     lines = [
         prices.select(*PRICE_KEY, described(prices, TERM_COLUMNS).alias("terms")),
-        tiers.select(
-            *PRICE_KEY, described(tiers, ["tier", "tier_to", "unit_price", "package_size", "per_units", "flat"]).alias("terms")
-        ),
+        tiers.select(*PRICE_KEY, described(tiers, TIER_COLUMNS).alias("terms")),
     ]
     if "filters" in frames:
         filters = frames["filters"]

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from catalog.entries import TermsEntry, TierEntry
 from catalog.fields import MAX_UNITS, decimals_of
+from catalog.matrix import check_matrix
 from catalog.models import MODELS, OF_EVENT, OF_PERIOD, USAGE_MODELS, Metered, Model
 from catalog.problems import Place, Problems
 
@@ -52,8 +53,9 @@ def check_terms(terms: TermsEntry, charge: str, metered: Metered | None, place: 
         if per_event and metered is not None and metered.aggregation not in ("sum", "count"):
             text = f"prices each event by itself, so the meter must be a sum or count, not {metered.aggregation}"
             problems.add(place.at("model"), text)
+        tiers = check_matrix(terms, metered, place, problems) if model == "matrix" else _lower_tiers(terms)
         if len(problems.found) == count:
-            return _lower(terms, model, per_event)
+            return Lowered(_lower(terms, model, per_event), tiers)
     return None
 
 
@@ -169,18 +171,19 @@ def _quantities(terms: TermsEntry, place: Place) -> Iterator[tuple[Place, Decima
             yield place.at("tiers", index, name), getattr(tier, name)
 
 
-def _lower(terms: TermsEntry, model: str, per_event: bool) -> Lowered:
+def _lower(terms: TermsEntry, model: str, per_event: bool) -> dict[str, object]:
+    """What the terms say in the columns of PRICES."""
     rounding = terms.rounding
     numbers = {name: getattr(terms, name, None) for name in ("free_events", "cap", "minimum", "maximum", "minimum_units")}
-    columns: dict[str, object] = numbers | {
+    return numbers | {
         "model": model,
         "per": "event" if per_event else "period",
+        "by": terms.by,
         "included_units": terms.included or Decimal(0),
         "round_places": None if rounding is None else rounding.places,
         "round_method": None if rounding is None else rounding.method,
         "flat_at_zero": bool(terms.flat_at_zero),
     }
-    return Lowered(columns, _lower_tiers(terms))
 
 
 def _lower_tiers(terms: TermsEntry) -> list[dict[str, object]]:

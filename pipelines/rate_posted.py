@@ -105,7 +105,7 @@ def price_posted(matched: Matched, charged: pl.DataFrame, counters: Counters, po
         points: The points of aggregates that look at all their events; None: there are none before these.
     """
     counted = count_usage(charged, matched.terms, counters, points, matched.events)
-    rows = price_usage(counted.rows, matched.terms, counters)
+    rows = price_usage(counted.rows, matched.events, matched.terms, counters)
     return Priced(matched.terms, rows, share_revenue(rows, matched.events, matched.terms), counted.rejected)
 
 

@@ -55,7 +55,7 @@ def rate_batch(events: pl.DataFrame, terms: Terms, counters: Counters, seen: See
     matched = match_prices(events, measured, terms)
     fresh = drop_duplicates(events, matched.charged, terms, seen)
     counted = count_usage(fresh.charged, terms, counters, points, events)
-    priced = price_usage(counted.rows, terms, counters)
+    priced = price_usage(counted.rows, events, terms, counters)
     shared = share_revenue(priced, events, terms)
     rejected = pl.concat([matched.rejected, fresh.rejected, counted.rejected])
     return Rated(

@@ -6,6 +6,7 @@ import polars as pl
 
 from rating.counters import Counters
 from rating.kernel import apply_factor, find_steps, price_quanta
+from rating.matrix import find_cells
 from rating.per_event import place_events, round_events
 from rating.terms import Terms
 from schemas.frames import FrameSchema
@@ -32,16 +33,18 @@ SHARED = FrameSchema("SHARED", {"row": pl.UInt32, "partner_id": pl.String, "amou
 """One row per row of PRICED and agreement that covers it; `row` points into PRICED."""
 
 
-def price_usage(counted: pl.DataFrame, terms: Terms, counters: Counters | None = None) -> pl.DataFrame:
+def price_usage(counted: pl.DataFrame, events: pl.DataFrame, terms: Terms, counters: Counters | None = None) -> pl.DataFrame:
     """PRICED of COUNTED, in the same order.
 
     Args:
+        events: EVENTS with `event` and the `data.<property>` columns; a matrix looks at the dimensions.
         counters: As they stood before the batch; prices with free events ask how many there were. None: there were none.
     """
     details = terms.usage.select("price", "at_zero", "kept_millionths")[counted["charge"]]
     rows = counted.hstack(details).with_columns(from_quanta="before_quanta", to_quanta="after_quanta")
     each = terms.event_prices.height > 0 and bool(rows["price"].is_in(terms.event_prices["price"].implode()).any())
-    rows = place_events(rows, terms, counters) if each else rows
+    if each:
+        rows = find_cells(place_events(rows, terms, counters), events, terms)
     step_after = find_steps(rows, "to_quanta", terms.step_keys)
     step_before = find_steps(rows, "from_quanta", terms.step_keys)
     priced = rows.with_columns(

@@ -85,6 +85,7 @@ class Terms:
     prices: pl.DataFrame  # LOWERED
     steps: pl.DataFrame  # STEPS
     event_prices: pl.DataFrame  # EVENT_PRICES
+    cells: pl.DataFrame  # CELLS
     shares: pl.DataFrame  # SHARES
 
     @cached_property
@@ -166,6 +167,7 @@ def compile_terms(book: Book, roster: Roster) -> Terms:
         prices=lowered.prices,
         steps=lowered.steps,
         event_prices=lowered.event_prices,
+        cells=lowered.cells,
         shares=_shares(book),
     )
 

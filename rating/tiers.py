@@ -18,7 +18,6 @@ and works out how far the price can be followed before |f| would leave 128 bits.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import lcm
 from typing import NamedTuple
 
 import polars as pl
@@ -29,8 +28,9 @@ from rating.graduated import lower_graduated
 from rating.package import lower_package
 from rating.per_unit import lower_per_unit
 from rating.rated_time import lower_rated_time
+from rating.said import MONEY_AND_UNITS, Said, TierSaid, read_terms, read_tiers, whole_quanta
 from rating.stair_step import lower_stair_step
-from rating.steps import PriceTerms, Step, Tier
+from rating.steps import PriceTerms, Step
 from rating.volume import lower_volume
 from schemas.errors import BrokenPromise
 from schemas.frames import FrameSchema
@@ -46,6 +46,7 @@ MODELS: Mapping[str, Callable[[PriceTerms], list[Step]]] = {
     "stair_step": lower_stair_step,
     "package": lower_package,
     "rated_time": lower_rated_time,
+    "matrix": lower_per_unit,
     "flat": lower_flat,
 }
 """Price model -> the function that lowers its terms to steps."""
@@ -94,35 +95,23 @@ EVENT_PRICES = FrameSchema(
 """One row per price version that prices each event by itself (rating/per_event.py)."""
 
 
+CELLS = FrameSchema(
+    "CELLS",
+    {
+        "price": pl.UInt32,  # row of LOWERED
+        "by": pl.List(pl.String),  # dimensions
+        "values": pl.List(pl.String),  # of those dimensions
+        "cell": pl.UInt32,  # the `price` of STEPS that rates events with these values
+    },
+)
+"""One row per row of a matrix but the default, which is rated by the steps of the price itself (rating/matrix.py)."""
+
+
 class LoweredPrices(NamedTuple):
     prices: pl.DataFrame
     steps: pl.DataFrame
     event_prices: pl.DataFrame
-
-
-class _Said(NamedTuple):
-    """One row of PRICES as plain values; money and units are integers at scale 18."""
-
-    price_id: str
-    price_version: str
-    model: str
-    quantity_scale: int
-    per: str | None
-    included_units: int | None
-    free_events: int | None
-    cap: int | None
-    minimum: int | None
-    maximum: int | None
-    minimum_units: int | None
-    round_places: int | None
-    round_method: str | None
-    flat_at_zero: bool
-
-    def __str__(self) -> str:
-        return f"price {self.price_id} version {self.price_version}"
-
-
-_MONEY_AND_UNITS = ("included_units", "cap", "minimum", "maximum", "minimum_units")
+    cells: pl.DataFrame
 
 
 def lower_prices(prices: pl.DataFrame, tiers: pl.DataFrame) -> LoweredPrices:
@@ -133,36 +122,45 @@ def lower_prices(prices: pl.DataFrame, tiers: pl.DataFrame) -> LoweredPrices:
         tiers: TIERS of these prices.
 
     Returns:
-        LOWERED, STEPS and EVENT_PRICES.
+        LOWERED, STEPS, EVENT_PRICES and CELLS.
 
     Raises:
         BrokenPromise: A price version has no tiers, an unknown model, or more decimals than its meter's scale leaves room for.
     """
-    tiers_of = _tiers_by_price(tiers)
+    tiers_of = read_tiers(tiers)
     lowered: list[tuple[int, str, str, int, int]] = []
     steps: list[tuple[int, int, int, int, int, int]] = []
     event_prices: list[tuple[int, int | None, int | None, int, int, bool]] = []
-    plain = prices.with_columns(pl.col(_MONEY_AND_UNITS).to_physical()).select(_Said._fields)
-    for slot, said in enumerate(map(_Said._make, plain.iter_rows())):
+    cells: list[tuple[int, list[str], list[str], int]] = []
+    plain = prices.with_columns(pl.col(MONEY_AND_UNITS).to_physical()).select(Said._fields)
+    for slot, said in enumerate(map(Said._make, plain.iter_rows())):
         terms = _terms_of(said, tiers_of)
-        included = _quanta(str(said), said.included_units or 0, said.quantity_scale)
+        included = whole_quanta(str(said), said.included_units or 0, said.quantity_scale)
         if said.per == "event":
             at_zero, whole = 0, _event_steps(said, terms)
             event_prices.append((slot, *_event_price(said, terms.divisor)))
         else:
             at_zero, whole = _period_steps(said, terms, included)
         reachable, max_quanta = cut_at_limit(whole)
+        for tier in terms.tiers[1:] if said.by is not None else ():
+            cell = prices.height + len(cells)
+            listed, limit = cut_at_limit(_event_steps(said, terms._replace(tiers=[tier])))
+            values = tiers_of[said.price_id, said.price_version][tier.tier].values
+            cells.append((slot, list(said.by or ()), values, cell))
+            steps += [(cell, *step) for step in listed]
+            max_quanta = min(max_quanta, limit)
         max_quanta = max_quanta if terms.last_quanta is None else min(max_quanta, terms.last_quanta + included)
         lowered.append((slot, said.price_id, said.price_version, at_zero, max_quanta))
         steps += [(slot, *step) for step in reachable]
     return LoweredPrices(
         pl.DataFrame(lowered, schema=dict(LOWERED.columns), orient="row"),
-        pl.DataFrame(steps, schema=dict(STEPS.columns), orient="row"),
+        pl.DataFrame(steps, schema=dict(STEPS.columns), orient="row").sort("price", "from_quanta", maintain_order=True),
         pl.DataFrame(event_prices, schema=dict(EVENT_PRICES.columns), orient="row"),
+        pl.DataFrame(cells, schema=dict(CELLS.columns), orient="row"),
     )
 
 
-def _terms_of(said: _Said, tiers_of: Mapping[tuple[str, str], list[_Written]]) -> PriceTerms:
+def _terms_of(said: Said, tiers_of: Mapping[tuple[str, str], list[TierSaid]]) -> PriceTerms:
     found = tiers_of.get((said.price_id, said.price_version))
     if found is None:
         raise BrokenPromise(f"{said} has no tiers")
@@ -170,10 +168,10 @@ def _terms_of(said: _Said, tiers_of: Mapping[tuple[str, str], list[_Written]]) -
         raise BrokenPromise(f"{said} has the unknown model '{said.model}'")
     if said.model == "package" and found[0].package_size is None:
         raise BrokenPromise(f"{said} needs a package size")
-    return _read_terms(str(said), said.quantity_scale, found)
+    return read_terms(str(said), said.quantity_scale, found)
 
 
-def _period_steps(said: _Said, terms: PriceTerms, included: int) -> tuple[int, list[Step]]:
+def _period_steps(said: Said, terms: PriceTerms, included: int) -> tuple[int, list[Step]]:
     """f(0) and f of the period's aggregate."""
     if terms.divisor != 1:
         raise BrokenPromise(f"{said}: a rate is for prices per event")
@@ -183,18 +181,18 @@ def _period_steps(said: _Said, terms: PriceTerms, included: int) -> tuple[int, l
     return at_zero, cap_steps(include_units(MODELS[said.model](terms), included, at_zero), said.cap)
 
 
-def _event_steps(said: _Said, terms: PriceTerms) -> list[Step]:
+def _event_steps(said: Said, terms: PriceTerms) -> list[Step]:
     """f of an event's own quantity, `divisor` times the amount."""
-    least = _quanta(str(said), said.minimum_units or 0, said.quantity_scale)
+    least = whole_quanta(str(said), said.minimum_units or 0, said.quantity_scale)
     steps = charge_at_least(MODELS[said.model](terms), least)
     minimum, maximum = (None if bound is None else bound * terms.divisor for bound in (said.minimum, said.maximum))
     return cap_steps(raise_steps(steps, minimum), maximum)
 
 
-def _event_price(said: _Said, divisor: int) -> tuple[int | None, int | None, int, int, bool]:
+def _event_price(said: Said, divisor: int) -> tuple[int | None, int | None, int, int, bool]:
     """EVENT_PRICES without `price`."""
     unit = int(10 ** (AMOUNT_SCALE - (AMOUNT_SCALE if said.round_places is None else said.round_places)))
-    free = _quanta(str(said), said.included_units or 0, said.quantity_scale) or None
+    free = whole_quanta(str(said), said.included_units or 0, said.quantity_scale) or None
     return said.free_events, free, divisor * unit, unit, said.round_method == "up"
 
 
@@ -217,63 +215,3 @@ def cut_at_limit(steps: Sequence[Step]) -> tuple[list[Step], int]:
         if end == MAX_QUANTA:
             break
     return reachable, MAX_QUANTA
-
-
-class _Written(NamedTuple):
-    """One row of TIERS as plain integers at scale 18."""
-
-    tier: int
-    tier_from: int
-    tier_to: int | None
-    unit_price: int
-    flat: int
-    package_size: int | None
-    per_units: int | None
-
-
-def _tiers_by_price(tiers: pl.DataFrame) -> dict[tuple[str, str], list[_Written]]:
-    """TIERS in tier order, by price version."""
-    amounts = pl.col("tier_from", "tier_to", "unit_price", "flat", "package_size", "per_units").to_physical()
-    ordered = tiers.sort("price_id", "price_version", "tier").with_columns(pl.col("flat").fill_null(0)).with_columns(amounts)
-    found: dict[tuple[str, str], list[_Written]] = {}
-    for name, version, *tier in ordered.select("price_id", "price_version", *_Written._fields).iter_rows():
-        found.setdefault((name, version), []).append(_Written(*tier))
-    return found
-
-
-def _read_terms(where: str, scale: int, tiers: Sequence[_Written]) -> PriceTerms:
-    """Decimals at scale 18 -> whole quanta and money per quantum, both without remainder."""
-    last = tiers[-1].tier_to
-    divisor = lcm(*(_quanta(where, tier.per_units, scale) for tier in tiers if tier.per_units))
-    return PriceTerms(
-        tiers=[_read_tier(where, scale, tier, divisor) for tier in tiers],
-        last_quanta=None if last is None else _quanta(where, last, scale),
-        divisor=divisor,
-    )
-
-
-def _read_tier(where: str, scale: int, tier: _Written, divisor: int) -> Tier:
-    """Prices and fees are `divisor` times what they are."""
-    start, flat = _quanta(where, tier.tier_from, scale), tier.flat * divisor
-    if tier.package_size is not None:
-        package_quanta = _quanta(where, tier.package_size, scale)
-        if package_quanta <= 0:
-            raise BrokenPromise(f"{where}: a package needs a size above zero")
-        price = tier.unit_price * divisor
-        if tier.per_units is not None:
-            price = price * package_quanta // _quanta(where, tier.per_units, scale)
-        return Tier(tier.tier, start, price, flat, package_quanta)
-    if tier.per_units is not None:
-        raise BrokenPromise(f"{where}: a rate without an increment")
-    unit_price, rest = divmod(tier.unit_price, 10**scale)
-    if rest:
-        raise BrokenPromise(f"{where}: a unit price has more than {AMOUNT_SCALE - scale} decimals")
-    return Tier(tier.tier, start, unit_price * divisor, flat)
-
-
-def _quanta(where: str, units: int, scale: int) -> int:
-    """Units at scale 18 -> whole quanta."""
-    whole, rest = divmod(units, int(10 ** (AMOUNT_SCALE - scale)))
-    if rest:
-        raise BrokenPromise(f"{where}: a quantity in its tiers is finer than the meter's {scale} decimals")
-    return whole

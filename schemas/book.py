@@ -50,6 +50,7 @@ PRICES = FrameSchema(
         "currency": pl.String,
         "interval": pl.String,  # recurring: month | year; null for usage
         "per": pl.String,  # period: a function of the period's aggregate | event: each event is priced by itself
+        "by": pl.List(pl.String),  # matrix: the dimensions that choose a row; null otherwise
         "included_units": AMOUNT,  # units of a period before the first tier; they cost nothing
         "free_events": pl.Int64,  # per event: so many events of a period cost nothing; null: no such limit on included units
         "cap": AMOUNT,  # the most that a period costs, before the discount; null: no limit
@@ -73,7 +74,8 @@ TIERS = FrameSchema(
     {
         "price_id": pl.String,
         "price_version": pl.String,
-        "tier": pl.Int32,  # 0, 1, 2 ...
+        "tier": pl.Int32,  # 0, 1, 2 ...; of a matrix the row, 0 being the default
+        "values": pl.List(pl.String),  # matrix: the values of the row's dimensions; null for the default and all other models
         "tier_from": AMOUNT,  # units, excluded
         "tier_to": AMOUNT,  # units, included; null is unbounded
         "unit_price": AMOUNT,  # per unit, or per package if there is a package_size; for flat per interval and licence

@@ -266,7 +266,7 @@ MISTAKES: list[tuple[str, str, str, list[str]]] = [
         "model: graduated",
         "model: gradated",
         [
-            "13:20: plans.0.prices.0.versions.0.model: 'gradated' is none of per_unit, graduated, volume, stair_step, package, percentage, graduated_percentage, multiplier, rated_time, flat; did you mean 'graduated'?"
+            "13:20: plans.0.prices.0.versions.0.model: 'gradated' is none of per_unit, graduated, volume, stair_step, package, percentage, graduated_percentage, multiplier, rated_time, matrix, flat; did you mean 'graduated'?"
         ],
     ),
     (
@@ -541,7 +541,7 @@ def test_ids_of_meters_plans_and_prices_are_unique_over_all_files(tmp_path: Path
 PRICE = """\
 currency: CNY
 meters:
-  - {id: seconds, event_type: call, aggregation: sum, property: seconds, unit: second}
+  - {id: seconds, event_type: call, aggregation: sum, property: seconds, unit: second, dimensions: [region, kind]}
   - {id: paid, event_type: order, aggregation: sum, property: amount, unit: CNY, scale: 2}
   - {id: lines, event_type: lines, aggregation: max, property: lines, unit: line}
 plans:
@@ -621,3 +621,40 @@ def test_terms_of_an_event_reach_the_book(tmp_path: Path) -> None:
     columns = ("per", "included_units", "free_events", "minimum", "maximum", "round_places", "round_method")
     assert book.prices.select(columns).row(0) == ("event", Decimal(9), 2, None, Decimal(7), 2, "up")
     assert book.tiers.select("unit_price", "flat").row(0) == (Decimal("0.03"), Decimal("0.5"))
+
+
+@pytest.mark.parametrize(
+    ("terms", "said"),
+    [
+        ("by: [regoin], default: 1, rows: []", "by.0: 'regoin' is no dimension of the meter; did you mean 'region'?"),
+        ("by: [region, region], default: 1, rows: []", "by.1: 'region' stands here twice; keep one"),
+        ("by: [region], default: 1", "needs either 'rows' or 'table'"),
+        ("by: [region], rows: []", "default: is missing; the model matrix needs it"),
+        ("by: [region], default: 1, rows: [{unit_price: 1}]", "rows.0.region: 'region' is missing"),
+        ("by: [region], default: 1, rows: [{region: cn}]", "rows.0.unit_price: 'unit_price' is missing"),
+        ("by: [region], default: 1, rows: [{region: cn, unit_price: -1}]", "rows.0.unit_price: -1 is negative"),
+        ("by: [region], default: 1, rows: [{region: cn, unit_price: 1, knd: x}]", "rows.0.knd: is no known key here"),
+        ("by: region, default: 1, rows: [{region: cn, unit_price: 1}, {region: cn, unit_price: 2}]", "the row cn stands in"),
+        ("by: [region], default: 1, table: nowhere.csv", "table: there is no file 'nowhere.csv' beside this one"),
+        ("by: [region], default: 1, table: ../rates.csv", "table: there is no file '../rates.csv' beside this one"),
+        ("by: [region], default: 1, table: rates.csv", "rates.csv:3:4: unit_price: '0.O3' is no number"),
+    ],
+)
+def test_a_matrix_that_does_not_fit_says_why(tmp_path: Path, terms: str, said: str) -> None:
+    (tmp_path / "rates.csv").write_text("region,unit_price\ncn,0.05\nus,0.O3\n")
+    with pytest.raises(BadCatalog) as caught:
+        read(tmp_path, book=PRICE.replace("METER", "seconds").replace("TERMS", f"model: matrix, {terms}"))
+    assert said in str(caught.value)
+
+
+def test_a_matrix_of_rows_and_one_of_a_table_are_the_same(tmp_path: Path) -> None:
+    (tmp_path / "rates.csv").write_text("kind,unit_price,region\npstn,0.3,cn\npstn,0.4,us\n")
+    head = "model: matrix, by: [region, kind], default: 0.5, "
+    rows = "rows: [{region: cn, kind: pstn, unit_price: 0.3}, {region: us, kind: pstn, unit_price: 0.4}]"
+    price = PRICE.replace("METER", "seconds")
+    written = read(tmp_path, book=price.replace("TERMS", head + rows))
+    listed = read(tmp_path, book=price.replace("TERMS", head + "table: rates.csv"))
+    assert written.digest == listed.digest
+    expected = [(0, None, Decimal("0.5")), (1, ["cn", "pstn"], Decimal("0.3")), (2, ["us", "pstn"], Decimal("0.4"))]
+    assert written.tiers.select("tier", "values", "unit_price").rows() == expected
+    assert written.prices.select("per", "by").row(0) == ("event", ["region", "kind"])

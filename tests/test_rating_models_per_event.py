@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rating.price import price_usage
-from tests.rating_world import Desk, Row, event, one_price, tiers
+from tests.rating_world import Desk, Row, arriving, event, one_price, tiers
 from tests.test_rating_models import half_up
 
 SCALE = 1
@@ -180,6 +180,6 @@ def test_a_call_taken_back_is_undone_as_if_it_had_come_last(free: dict[str, Any]
         usage_period=pl.date(2026, 10, 1),
         value=pl.lit(None, pl.String),
     )
-    priced = price_usage(counted, terms)["revenue_after"].to_list()
+    priced = price_usage(counted, arriving(), terms)["revenue_after"].to_list()
     assert priced[1] > 0
     assert priced[2] == -priced[1]

@@ -49,6 +49,10 @@ def quantities(case: Case) -> dict[str, list[str]]:
         elif "cumulative_quantity" in item:
             found["value"].append(str(Decimal(item["cumulative_quantity"]) - reached))
             reached = Decimal(item["cumulative_quantity"])
+        elif "amount_minor" in item:
+            found["value"].append(item["amount_minor"])
+        elif "unit" not in item:
+            found["value"].append(item["value"])
         else:
             found.setdefault(item["unit"], []).append(item["value"])
     return found
@@ -102,6 +106,20 @@ def write_percentage(charge: Case, **more: Any) -> World:
 
 
 EVENT_BOUNDS = {"minimum": "min_per_event", "maximum": "max_per_event"}
+
+
+def write_dynamic(charge: Case, **more: Any) -> World:
+    """The amount that comes with the event is its quantity; the case gives cents."""
+    return one_price("multiplier", tiers((None, "0.01")), **more)
+
+
+def write_matrix(charge: Case, **more: Any) -> World:
+    rows = tiers((None, charge["default_unit_price"]))
+    for number, (value, price) in enumerate(charge["prices"].items(), start=1):
+        rows.append(rows[0] | {"tier": number, "unit_price": Decimal(price), "values": [value]})
+    world = one_price("matrix", rows, per="event", by=[charge["dimension"]], **more)
+    world.meters[0]["dimensions"] = [charge["dimension"]]
+    return world
 
 
 def write_call(charge: Case, **more: Any) -> World:
@@ -166,6 +184,8 @@ WRITERS: dict[str, tuple[Callable[..., World], set[str]]] = {
     "volume": (write_tiers, {"tiers", "zero_usage", "commitment"}),
     "graduated_percentage": (write_rates, {"tiers"}),
     "percentage": (write_percentage, {"rate_pct", "fixed_per_event", "free_events", "free_amount", *EVENT_BOUNDS.values()}),
+    "per_unit_by_dimension": (write_matrix, {"dimension", "prices", "default_unit_price"}),
+    "dynamic": (write_dynamic, set()),
     "rated_time": (write_call, {"connect_fee", "slots", "rounding", "max_cost", "max_cost_strategy"}),
     "rated_time_by_clock": (write_window, {"windows", "connect_fee"}),
     "multiplier": (write_multiplier, {"multiplier"}),
@@ -192,6 +212,8 @@ def write_world(case: Case) -> World:
 
 
 def write_events(case: Case) -> list[Row]:
+    if case["charge"]["model"] == "per_unit_by_dimension":
+        return [event(f"e{number}", data) for number, data in enumerate(case["events"])]
     return [
         event(f"{unit}{number}", quantity, event_type="used" if unit == "value" else unit)
         for unit, values in quantities(case).items()
