@@ -21,7 +21,11 @@ def compiled(loop: Loop) -> Loop:
     def call(*arguments: Any) -> Any:
         if not ready:
             ready.append(_compile(loop))
-        return ready[0](*arguments)
+        try:
+            return ready[0](*arguments)
+        except OSError:  # the disk of the cache is full; a loop itself touches no file, and has not begun
+            ready[0] = _compile_in_memory(loop)
+            return ready[0](*arguments)
 
     return cast(Loop, call)
 
@@ -32,4 +36,10 @@ def _compile(loop: Callable[..., Any]) -> Callable[..., Any]:
     try:
         return cast(Callable[..., Any], njit(nogil=True, cache=True)(loop))
     except RuntimeError:  # no folder for the cache can be written
-        return cast(Callable[..., Any], njit(nogil=True)(loop))
+        return _compile_in_memory(loop)
+
+
+def _compile_in_memory(loop: Callable[..., Any]) -> Callable[..., Any]:
+    from numba import njit
+
+    return cast(Callable[..., Any], njit(nogil=True)(loop))
