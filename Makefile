@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check lock clean
+.PHONY: demo test check torture lock clean
 
 demo: $(INSTALLED)
 	$(BIN)/boss demo demo
@@ -17,6 +17,10 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# 5 million events and 200 kills, some twenty minutes. Add to it with TORTURE, for example TORTURE="--kafka --seed 2".
+torture: $(INSTALLED)
+	$(BIN)/python tests/torture.py $(TORTURE)
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "BOSS needs Python 3.11 or newer; found $$($(PYTHON) --version). Set PYTHON=..."; exit 1; }

@@ -1,0 +1,124 @@
+"""Torments `boss worker` and looks whether the ledger is right afterwards.
+
+    python tests/torture.py --events 100000 --kills 20            embedded broker
+    python tests/torture.py --events 100000 --kills 20 --kafka    Apache Kafka, which is stopped and started too
+
+Workers are killed at random and at named points on the way of a batch, stopped, frozen for longer than their session, joined
+and sent away; their disk fills up; the ledger is compacted and billed while they rate; every batch has poison in it. At the
+end each event must be in the ledger once and cost what it must. docs/RELIABILITY.md has more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from pipelines.broker import embedded_broker
+from pipelines.workspace import Workspace
+from tests.kafka import KafkaNode
+from tests.torture_check import Verdict, check_ledger
+from tests.torture_run import PERIOD, Plan, Torture
+
+
+@dataclass
+class Outcome:
+    """What a run came to."""
+
+    run: Torture
+    broker: str
+    verdict: Verdict
+    seconds: float
+
+    def faults(self) -> list[str]:
+        """Everything that is wrong, in words; empty after a good run."""
+        counted = [f"{count} {name.replace('_', ' ')}" for name, count in self.verdict.faults().items()]
+        return [*counted, *self.unexplained()]
+
+    def unexplained(self) -> list[str]:
+        crew = self.run.crew
+        return [*self.run.unexplained, *crew.unexplained, *crew.strange_lines()]
+
+    def table(self) -> str:
+        """The figures of the run, one a line."""
+        run, found, times = self.run, self.verdict, self.run.recoveries
+        recovered = f"median {median(times):.1f}, max {max(times):.1f} (of {len(times)})" if times else "none measured"
+        rows: list[tuple[str, object]] = [
+            ("broker", f"{self.broker}, seed {run.plan.seed}"),
+            ("events", f"{found.events:,} good, {run.feed.poisoned:,} poisoned"),
+            ("seconds", f"{self.seconds:.0f}"),
+            ("kills", run.crew.kills.total()),
+            *((f"  {point}", count) for point, count in run.crew.kills.items()),
+            *sorted(run.deeds.items()),
+            ("ended by a full disk", run.crew.starved),
+            ("fenced", run.crew.fenced),
+            ("postings, rejects", f"{found.postings:,}, {found.rejects:,}"),
+            ("lost", found.lost + found.rejects_lost),
+            ("duplicated", found.duplicated + found.rejects_repeated),
+            ("wrong counters", found.wrong_counters + found.torn_aggregates),
+            ("wrong events or amounts", found.wrong_events + found.wrong_rejects + found.wrong_amounts),
+            ("unexplained", len(self.unexplained())),
+            ("recovery seconds", recovered),
+        ]
+        return "\n".join(f"{name:<28} {value}" for name, value in rows)
+
+
+def torture(plan: Plan, folder: Path, *, real_kafka: bool = False) -> Outcome:
+    """Run a plan in an empty folder, which keeps workspace, logs and what was sent."""
+    workspace = Workspace.create(folder / "workspace", "video-conference", PERIOD)
+    workspace.publish()
+    with _broker(folder, real_kafka) as (kafka, node):
+        run = Torture(plan, workspace, kafka, node, folder)
+        started = time.monotonic()
+        run.run()
+    verdict = check_ledger(workspace.ledger_folder, run.feed.sent_folder, run.feed.poison_folder)
+    if not run.feed.resent and verdict.rejects != run.feed.poisoned:
+        run.unexplained.append(f"{run.feed.poisoned} poisoned messages were sent, and {verdict.rejects} rejects found")
+    return Outcome(run, "Apache Kafka" if real_kafka else "embedded broker", verdict, time.monotonic() - started)
+
+
+@contextmanager
+def _broker(folder: Path, real_kafka: bool) -> Iterator[tuple[str, KafkaNode | None]]:
+    if not real_kafka:
+        with embedded_broker(folder / "broker.log") as kafka:
+            yield kafka, None
+        return
+    place = folder / "kafka"
+    place.mkdir()
+    node = KafkaNode(place)
+    try:
+        node.start()
+        yield node.bootstrap, node
+    finally:
+        node.stop()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=5_000_000)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kafka", action="store_true", help="a real Apache Kafka, which tests/kafka.py fetches")
+    parser.add_argument("--folder", type=Path, help="an empty folder to keep everything in")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="torture-") as temporary:
+        folder = given.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        outcome = torture(Plan(given.events, given.kills, given.seed), folder, real_kafka=given.kafka)
+        print(outcome.table())
+        for fault in outcome.faults():
+            print(f"FAULT: {fault}")
+        return 1 if outcome.faults() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""The workers under torture: started, watched, started again when they end, as a supervisor would do it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from pipelines.broker import die_with_parent
+from tests.torture_worker import POINTS
+
+ROOT = Path(__file__).parents[1]
+ARMED = 0.75
+"""Part of the workers that will kill themselves at a point."""
+
+EXPLAINED = ("Another worker has advanced", "cannot be written")
+"""Why a worker may end by itself under torture: it was overtaken, or its disk was full."""
+
+NOISE = ("Traceback", "level='error'", "level='critical'", "boss: ")
+HARMLESS = ("Thread keepalive is not responding", "logger='aiokafka")
+"""Said by libraries after they were frozen, and while a broker is away."""
+
+
+@dataclass
+class Worker:
+    """A worker process, and what was done to it."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    point: str | None
+    """Where it will kill itself."""
+    doomed: str | None = None
+    """`killed` or `stopped` by us."""
+    thaw_at: float | None = None
+    heal_at: float | None = None
+
+    def limit_files(self, size: int) -> None:
+        """Let no file of the process grow beyond this many bytes: to it, the disk is full."""
+        if self.process.poll() is None:
+            resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    def wake(self) -> None:
+        """End what was done to it for a while."""
+        self.process.send_signal(signal.SIGCONT)
+        self.limit_files(resource.RLIM_INFINITY)
+        self.thaw_at = self.heal_at = None
+
+
+class Crew:
+    """Keeps `wanted` workers running. One that dies is replaced and counted in `kills`; other ends are judged by their log."""
+
+    def __init__(self, workspace: Path, settings: Mapping[str, str], logs: Path, random: Random) -> None:
+        self.workers: list[Worker] = []
+        self.wanted = 1
+        self.armed = True
+        """Whether new workers may kill themselves."""
+        self.kills: Counter[str] = Counter(dict.fromkeys(["at random", *POINTS], 0))
+        self.fenced = self.starved = 0
+        self.unexplained: list[str] = []
+        self._command = [sys.executable, "-m", "tests.torture_worker", "worker", "--workspace", str(workspace)]
+        self._settings = settings
+        self._logs = logs
+        self._random = random
+        self._started = 0
+
+    def look_after(self) -> int:
+        """Note who ended, start others in their place, wake those whose time has come. Returns how many were killed."""
+        before, now = self.kills.total(), time.monotonic()
+        for worker in list(self.workers):
+            if worker.process.poll() is not None:
+                self.workers.remove(worker)
+                self._judge(worker)
+            elif any(moment is not None and now > moment for moment in (worker.thaw_at, worker.heal_at)):
+                worker.wake()
+        while len(self.workers) < self.wanted:
+            self._start()
+        return self.kills.total() - before
+
+    def stop(self, seconds: float) -> None:
+        """Ask all workers to stop, and complain of those that do not."""
+        for worker in self.workers:
+            worker.wake()
+            worker.doomed = "stopped"
+            worker.process.terminate()
+        for worker in self.workers:
+            try:
+                worker.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self.unexplained.append(f"{worker.log.name} did not stop: {read_log(worker.log)[-2_000:]}")
+                worker.process.kill()
+                worker.process.wait()
+            self._judge(worker)
+        self.workers.clear()
+
+    def abandon(self) -> None:
+        """End all workers at once, when the run has failed."""
+        for worker in self.workers:
+            worker.process.kill()
+            worker.process.wait()
+        self.workers.clear()
+
+    def _start(self) -> None:
+        self._started += 1
+        point, environment = None, os.environ | self._settings
+        if self.armed and self._random.random() < ARMED:
+            fewest = min(self.kills[name] for name in POINTS)
+            point = self._random.choice([name for name in POINTS if self.kills[name] == fewest])
+            passes = 1 if point == "assigned" else self._random.randint(1, 4)
+            environment["TORTURE_POINT"] = f"{point}:{passes}"
+        process = subprocess.Popen(
+            self._command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,  # a pipe is written to even when the disk is full
+            stderr=subprocess.STDOUT,
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,
+        )
+        log = self._logs / f"worker-{self._started:04}.log"
+        threading.Thread(target=_copy_log, args=(process, log), daemon=True).start()
+        self.workers.append(Worker(process, log, point))
+
+    def _judge(self, worker: Worker) -> None:
+        code, text = worker.process.returncode, read_log(worker.log)
+        if code == -signal.SIGKILL:
+            self.kills["at random" if worker.doomed == "killed" or worker.point is None else worker.point] += 1
+        elif code == 1 and EXPLAINED[0] in text:
+            self.fenced += 1
+        elif code == 1 and EXPLAINED[1] in text:
+            self.starved += 1
+        elif worker.doomed == "stopped" and code == -signal.SIGTERM:
+            pass  # asked to stop while Python was still importing: it had not begun
+        elif code != 0 or worker.doomed is None:
+            self.unexplained.append(f"{worker.log.name} ended with {code}: {text[-2_000:]}")
+
+    def strange_lines(self) -> list[str]:
+        """Lines of the workers' logs that complain of something nobody did to them."""
+        return [
+            f"{log.name}: {line}"
+            for log in sorted(self._logs.glob("worker-*.log"))
+            for line in read_log(log).splitlines()
+            if any(sign in line for sign in NOISE) and not any(part in line for part in (*EXPLAINED, *HARMLESS))
+        ]
+
+
+def read_log(log: Path) -> str:
+    """The text of a log, nothing when it has not been begun."""
+    return log.read_text(errors="replace") if log.exists() else ""
+
+
+def _copy_log(process: subprocess.Popen[bytes], log: Path) -> None:
+    assert process.stdout is not None
+    with log.open("wb", buffering=0) as out:
+        shutil.copyfileobj(process.stdout, out, 1)
