@@ -11,7 +11,7 @@ import polars as pl
 
 from ledger.table import LedgerTable
 from schemas.errors import BrokenPromise
-from schemas.ledger import AGGREGATE_KEY, POINT_COLUMNS, Role
+from schemas.ledger import AGGREGATE_KEY, POINT_COLUMNS, POSITION_KEY, Role
 
 REJECT_KEY = ["stream", "stream_partition", "stream_offset", "event_index"]
 """What makes a row of REJECTS unique: the origin of the event."""
@@ -51,7 +51,8 @@ def event_ids(postings: LedgerTable, since_month: str | None = None) -> pl.DataF
     Args:
         since_month: Only usage months from this one on (YYYY-MM); None is all.
     """
-    usage = _revenue(postings, since_month).filter(pl.col("event_id").is_not_null() & pl.col("corrects").is_null())
+    own = pl.col("corrects").is_null() | ~pl.col("stream").str.starts_with("rerate:")  # a retraction is an event too
+    usage = _revenue(postings, since_month).filter(pl.col("event_id").is_not_null() & own)
     return usage.select(EVENT_COLUMNS).unique().collect()
 
 
@@ -65,6 +66,41 @@ def aggregate_points(postings: LedgerTable, meters: Sequence[str], since_month: 
         return postings.schema.empty().select(POINT_COLUMNS)
     mine = pl.col("event_id").is_not_null() & pl.col("meter_id").is_in(list(meters))
     return _revenue(postings, since_month).filter(mine).select(POINT_COLUMNS).collect()
+
+
+class PostedRows:
+    """Rows of the ledger that a retraction asks for. Files are sorted by account, so only few of them are read."""
+
+    def __init__(self, postings: LedgerTable) -> None:
+        self._postings = postings
+
+    def events(self, ids: pl.DataFrame) -> pl.DataFrame:
+        """POSTINGS of these events, of every role, and the rows that correct them; in no order.
+
+        Args:
+            ids: `account_id`, `event_source`, `event_id`.
+        """
+        if ids.is_empty():
+            return self._postings.schema.empty()
+        mine = self._of_accounts(ids)
+        found = mine.filter(pl.col("event_id").is_in(ids["event_id"].implode())).collect().join(ids, on=ids.columns, how="semi")
+        position = pl.concat_str([pl.col(name).cast(pl.String) for name in POSITION_KEY], separator="/")
+        corrections = mine.filter(pl.col("corrects").is_not_null()).collect()
+        corrections = corrections.join(found.select(corrects=position), on="corrects", how="semi")
+        return pl.concat([found, corrections]).unique(POSITION_KEY)
+
+    def aggregates(self, keys: pl.DataFrame) -> pl.DataFrame:
+        """POINT_COLUMNS of the revenue rows of events of these aggregates, with all that correct them; in no order.
+
+        Args:
+            keys: `account_id` and AGGREGATE_KEY.
+        """
+        mine = pl.col("event_id").is_not_null() & (pl.col("role") == Role.REVENUE.value)
+        rows = self._of_accounts(keys).filter(mine & pl.col("price_id").is_in(keys["price_id"].unique().implode()))
+        return rows.select(POINT_COLUMNS).collect().join(keys, on=AGGREGATE_KEY, how="semi")
+
+    def _of_accounts(self, frame: pl.DataFrame) -> pl.LazyFrame:
+        return self._postings.scan().filter(pl.col("account_id").is_in(frame["account_id"].unique().implode()))
 
 
 def reject_keys(rejects: LedgerTable, stream: str, partition: int, after_offset: int) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from pipelines.message_parts import Parts, cut_exactly, cut_messages
 from schemas.book import Book
 from schemas.events import ENVELOPE, LONGEST_TEXT
 from schemas.frames import INSTANT
-from schemas.usage import EVENTS, PROPERTY, REJECTS, RawBatch, RejectReason
+from schemas.usage import EVENTS, PROPERTY, REJECTS, RETRACTS, RawBatch, RejectReason
 
 _ORIGIN = {"stream": pl.String, "stream_partition": pl.Int32, "stream_offset": pl.Int64, "received_at": pl.Int64}
 
@@ -22,7 +22,7 @@ class Decoded(NamedTuple):
     """What a number of messages held, in order of arrival."""
 
     events: pl.DataFrame
-    """EVENTS with `data.<property>` for every property and dimension that a meter of the book names."""
+    """EVENTS with `retracts`, and `data.<property>` for every property and dimension that a meter of the book names."""
     rejects: pl.DataFrame
     """REJECTS; the version columns are null."""
 
@@ -136,7 +136,7 @@ def _judge(events: pl.DataFrame, properties: Sequence[str], clock_skew_seconds: 
     detail = pl.coalesce(*(detail for _, detail in faults), time[1])
     judged = events.with_columns(reason=reason).rename({"source": "event_source", "id": "event_id", "type": "event_type"})
     good = judged["reason"].is_null()
-    columns = [*EVENTS.names(), *(PROPERTY + name for name in properties)]
+    columns = [*EVENTS.names(), RETRACTS, *(PROPERTY + name for name in properties)]
     if good.all():
         return Decoded(judged.select(columns), REJECTS.empty())
     refused = events.filter(~good).rechunk().with_columns(reason=reason, detail=detail)

@@ -11,9 +11,9 @@ import io
 import polars as pl
 
 from schemas.events import ENVELOPE
-from schemas.usage import PROPERTY
+from schemas.usage import PROPERTY, RETRACTS
 
-_ATTRIBUTES = (*ENVELOPE, "specversion", "datacontenttype", "dataschema")
+_ATTRIBUTES = (*ENVELOPE, RETRACTS, "specversion", "datacontenttype", "dataschema")
 
 
 def arrow_events(value: bytes) -> list[bytes]:

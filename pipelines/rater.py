@@ -17,7 +17,7 @@ from typing import Protocol
 import polars as pl
 
 from ledger.book import Ledger
-from ledger.state import aggregate_points, aggregate_totals, event_ids, reject_keys
+from ledger.state import PostedRows, aggregate_points, aggregate_totals, event_ids, reject_keys
 from ledger.table import source_id
 from pipelines.decode import decode_batches
 from pipelines.settings import Limits
@@ -108,7 +108,8 @@ class Rater:
             clock_skew_seconds=self._limits.clock_skew_seconds,
         )
         points = self._known_points(terms)
-        rated = rate_batch(decoded.events, terms, self._counters, self._seen, points)
+        posted = PostedRows(self._ledger.postings)
+        rated = rate_batch(decoded.events, terms, self._counters, self._seen, points, posted=posted)
         versions = pl.lit(terms.book_version, pl.Int32), pl.lit(terms.roster_version, pl.Int32)
         unread = decoded.rejects.with_columns(book_version=versions[0], roster_version=versions[1])
         rejects = pl.concat([REJECTS.select(unread), rated.rejects])

@@ -13,9 +13,11 @@ from rating.aggregates.kinds import KEPT
 from rating.aggregates.points import Points
 from rating.counters import Counters
 from rating.rejects import REJECTED
+from rating.retract import TAKEN, NothingPosted, Posted
 from rating.terms import Terms
 from schemas.errors import BrokenPromise
 from schemas.frames import INSTANT, FrameSchema
+from schemas.ledger import AGGREGATE_KEY, POINT_COLUMNS
 from schemas.usage import PROPERTY, RejectReason
 
 COUNTED = FrameSchema(
@@ -25,7 +27,7 @@ COUNTED = FrameSchema(
         "charge": pl.UInt32,  # row of Terms.usage
         "dimensions": pl.String,
         "usage_period": pl.Date,
-        "quantity_quanta": pl.Int64,  # what the event reported
+        "quantity_quanta": pl.Int64,  # what the event reported; of a retraction the same with the opposite sign
         "value": pl.String,  # what unique tells apart; null for every other aggregation
         "before_quanta": pl.Int64,  # null: the aggregate begins with this row
         "after_quanta": pl.Int64,
@@ -46,9 +48,10 @@ COUNTABLE = FrameSchema(
         "aggregation": pl.String,
         "max_quanta": pl.Int64,
         "occurred_at": INSTANT,
-        "event_source": pl.String,  # null unless the aggregation needs points
+        "event_source": pl.String,  # of the point; null where no aggregation needs points
         "event_id": pl.String,
-        "weight": pl.Int64,
+        "weight": pl.Int64,  # 1, or -1 where the event takes back another
+        "of": pl.UInt32,  # the event that it takes back, if that is of this batch
         "begun": pl.Int64,  # where the aggregate stood before the batch; null if it had not begun
     },
 )
@@ -66,6 +69,9 @@ def count_usage(
     counters: Counters,
     points: Points | None = None,
     events: pl.DataFrame | None = None,
+    *,
+    taken: pl.DataFrame | None = None,
+    posted: Posted | None = None,
 ) -> Counted:
     """Carry each aggregate through the batch in order of arrival.
 
@@ -76,25 +82,71 @@ def count_usage(
         charged: CHARGED, by (event, charge).
         points: The points of aggregates that need them; None: there are none before this batch.
         events: EVENTS with `event`. Needed where an aggregation needs points, for ids and values.
+        taken: TAKEN: what retractions of this batch take back.
+        posted: The ledger. Asked for the points of a max when an event of it is taken back.
     """
-    if charged.is_empty():
+    back = TAKEN.empty() if taken is None else taken
+    if charged.is_empty() and back.is_empty():
         return Counted(COUNTED.empty(), REJECTED.empty())
-    known = points if points is not None else Points()
-    countable = _with_begun(_with_point(_with_key(charged, terms), terms, events), terms, counters)
+    countable = _with_begun(_with_taken(charged, back, terms, events), terms, counters)
+    recalled = _recall_max(countable, terms, posted or NothingPosted())
+    known = [points if points is not None else Points(), recalled]
     counted = _carry(countable, terms, known)
     over = counted.filter(pl.col("after") > pl.col("max_quanta"))
     if over.is_empty():
         return Counted(_counted(counted), REJECTED.empty())
     refused = _refuse_overflow(countable, over, terms, known)
-    rejected = pl.DataFrame({"event": pl.Series(refused, dtype=pl.UInt32)}).with_columns(
-        reason=pl.lit(RejectReason.QUANTITY_TOO_LARGE.value),
-        detail=pl.lit(
-            "With this event the period's total would be more than can be rated exactly. "
-            "Check the quantities, split the subscription or choose a coarser unit."
-        ),
-    )
-    rest = countable.filter(~pl.col("event").is_in(refused))
-    return Counted(_counted(_carry(rest, terms, known)), REJECTED.select(rejected))
+    rest = _without(countable, refused)
+    orphans = _orphans(countable, refused)
+    return Counted(_counted(_carry(rest, terms, known)), _name_refused(refused, orphans))
+
+
+def _name_refused(refused: list[int], orphans: list[int]) -> pl.DataFrame:
+    """REJECTED for events beyond the limit, and for retractions of them."""
+    large, unknown = RejectReason.QUANTITY_TOO_LARGE, RejectReason.UNKNOWN_RETRACTION
+    sentences = {
+        large: "With this event the period's total would be more than can be rated exactly. "
+        "Check the quantities, split the subscription or choose a coarser unit.",
+        unknown: "The event it takes back was refused in the same batch, so there is nothing to take back.",
+    }
+    rows = [(event, large) for event in refused] + [(event, unknown) for event in orphans]
+    made: list[dict[str, object]] = [
+        {"event": event, "reason": reason.value, "detail": sentences[reason]} for event, reason in rows
+    ]
+    return REJECTED.build(made)
+
+
+def _orphans(countable: pl.DataFrame, refused: list[int]) -> list[int]:
+    """Retractions whose event is refused."""
+    of_refused = pl.col("of").is_in(refused).fill_null(False) & ~pl.col("event").is_in(refused)
+    return countable.filter(of_refused)["event"].unique().to_list()
+
+
+def _without(countable: pl.DataFrame, refused: list[int]) -> pl.DataFrame:
+    """The rows without those of refused events and of what takes them back."""
+    return countable.filter(~pl.col("event").is_in(refused) & ~pl.col("of").is_in(refused).fill_null(False))
+
+
+def _with_taken(charged: pl.DataFrame, taken: pl.DataFrame, terms: Terms, events: pl.DataFrame | None) -> pl.DataFrame:
+    """The rows of events and of retractions together, with the points that they add or take away."""
+    none = pl.lit(None, pl.UInt32).alias("of")
+    added = _with_point(_with_key(charged, terms), terms, events, wanted=taken.height > 0).with_columns(none)
+    if taken.is_empty():
+        return added
+    values = added.select(pl.col("event").alias("of"), "charge", here="value")
+    removed = _with_key(taken, terms).with_columns(weight=pl.lit(-1, pl.Int64))
+    removed = removed.join(values, on=["of", "charge"], how="left").with_columns(value=pl.coalesce("here", "value"))
+    return pl.concat([added, removed.select(added.columns)]).sort("event", "charge")
+
+
+def _recall_max(countable: pl.DataFrame, terms: Terms, posted: Posted) -> Points:
+    """The points of every max of which an event is taken back: one number cannot say what the largest is without it."""
+    recalled = Points()
+    rows = countable.filter((pl.col("aggregation") == "max") & (pl.col("weight") < 0)).unique("key")
+    if rows.height:
+        names = terms.usage.select("account_id", *AGGREGATE_KEY[:3])[rows["charge"]]
+        recalled.load(posted.aggregates(names.with_columns(rows["usage_period"])).select(POINT_COLUMNS))
+    return recalled
 
 
 def _with_key(charged: pl.DataFrame, terms: Terms) -> pl.DataFrame:
@@ -107,10 +159,10 @@ def _with_key(charged: pl.DataFrame, terms: Terms) -> pl.DataFrame:
     )
 
 
-def _with_point(keyed: pl.DataFrame, terms: Terms, events: pl.DataFrame | None) -> pl.DataFrame:
-    """`event_source`, `event_id` and `value` of rows whose aggregation needs points; null for all others."""
+def _with_point(keyed: pl.DataFrame, terms: Terms, events: pl.DataFrame | None, *, wanted: bool) -> pl.DataFrame:
+    """`event_source`, `event_id` and `value` where an aggregation needs points or they are wanted; otherwise null."""
     none = [pl.lit(None, pl.String).alias(name) for name in ("event_source", "event_id", "value")]
-    if not set(terms.meters["aggregation"]) & set(KEPT):
+    if not wanted and not set(terms.meters["aggregation"]) & set(KEPT):
         return keyed.with_columns(none)
     if events is None:
         raise BrokenPromise("an aggregation that needs points is counted without the events")
@@ -136,16 +188,18 @@ def _with_begun(keyed: pl.DataFrame, terms: Terms, counters: Counters) -> pl.Dat
     return COUNTABLE.select(keyed.with_columns(begun))
 
 
-def _carry(countable: pl.DataFrame, terms: Terms, points: Points) -> pl.DataFrame:
+def _carry(countable: pl.DataFrame, terms: Terms, known: list[Points]) -> pl.DataFrame:
     """COUNTABLE with `after` and `before` of each row, by (key, event).
 
     `after` is Int128, so that nothing wraps before it is judged.
     """
-    needs_points = pl.col("aggregation").is_in(list(KEPT))
+    shrinking = (pl.col("aggregation") == "max") & (pl.col("weight") < 0)
+    shrunk = countable.filter(shrinking)["key"].unique()
+    needs_points = pl.col("aggregation").is_in(list(KEPT)) | pl.col("key").is_in(shrunk.implode())
     rest = countable.filter(needs_points)
     if rest.is_empty():
         return _carry_numbers(countable)
-    followed = follow_points(rest, terms, points).sort("key", "event")
+    followed = follow_points(rest, terms, known).sort("key", "event")
     first = pl.col("key").ne_missing(pl.col("key").shift(1))
     stepped = followed.with_columns(
         before=pl.when(first).then(pl.col("begun").cast(pl.Int128)).otherwise(pl.col("after").shift(1))
@@ -160,7 +214,8 @@ def _carry_numbers(countable: pl.DataFrame) -> pl.DataFrame:
     One pass over rows sorted by aggregate instead of a window per aggregate, which costs ten times as much: a running sum
     less what it was where the aggregate begins, and a running maximum that each aggregate starts above the one before.
     """
-    quantity, begun = pl.col("quantity_quanta").cast(pl.Int128), pl.col("begun").fill_null(0).cast(pl.Int128)
+    quantity = pl.col("quantity_quanta").cast(pl.Int128) * pl.col("weight")
+    begun = pl.col("begun").fill_null(0).cast(pl.Int128)
     above = pl.col("number").cast(pl.Int128) * (1 << 64)
     summed = begun + pl.col("sum") - pl.when("first").then(pl.col("sum") - quantity).otherwise(None).forward_fill()
     highest = (above + pl.max_horizontal(begun, quantity)).cum_max() - above
@@ -175,10 +230,10 @@ def _carry_numbers(countable: pl.DataFrame) -> pl.DataFrame:
 
 def _counted(carried: pl.DataFrame) -> pl.DataFrame:
     quanta = [pl.col(name).cast(pl.Int64).alias(f"{name}_quanta") for name in ("before", "after")]
-    return COUNTED.select(carried.with_columns(*quanta))
+    return COUNTED.select(carried.with_columns(*quanta, quantity_quanta=pl.col("quantity_quanta") * pl.col("weight")))
 
 
-def _refuse_overflow(countable: pl.DataFrame, over: pl.DataFrame, terms: Terms, points: Points) -> list[int]:
+def _refuse_overflow(countable: pl.DataFrame, over: pl.DataFrame, terms: Terms, known: list[Points]) -> list[int]:
     """Events that would carry an aggregate beyond its limit, as if they had come one by one: what still fits is kept.
 
     Refusing one event makes room for the next, so of each subscription only the first can be named at a time. Where all of
@@ -193,8 +248,8 @@ def _refuse_overflow(countable: pl.DataFrame, over: pl.DataFrame, terms: Terms, 
         if troubled["aggregation"].is_in(["sum", "count", "max"]).all():
             return refused + _walk_sums(troubled, over)
         refused += over.group_by("holder").agg(pl.col("event").min())["event"].to_list()
-        troubled = troubled.filter(~pl.col("event").is_in(refused))
-        carried = _carry(troubled.drop("holder"), terms, points)
+        troubled = _without(troubled, refused)
+        carried = _carry(troubled.drop("holder"), terms, known)
         over = carried.filter(pl.col("after") > pl.col("max_quanta"))
         over = over.with_columns(whose.gather(over["charge"]))
     return refused
@@ -203,16 +258,19 @@ def _refuse_overflow(countable: pl.DataFrame, over: pl.DataFrame, terms: Terms, 
 def _walk_sums(countable: pl.DataFrame, over: pl.DataFrame) -> list[int]:
     """Events refused by the sums they belong to. A max cannot overflow: its quantities were judged one by one."""
     rows = countable.filter(pl.col("key").is_in(over["key"].unique().to_list())).sort("event")
-    parts: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+    step = pl.col("quantity_quanta") * pl.col("weight")
+    parts: dict[tuple[int, int | None], list[tuple[int, int, int]]] = defaultdict(list)
     totals: dict[int, int] = {}
-    for event, key, quantity, limit, begun in rows.select("event", "key", "quantity_quanta", "max_quanta", "begun").iter_rows():
-        parts[event].append((key, quantity, limit))
+    for event, of, key, quantity, limit, begun in rows.select("event", "of", "key", step, "max_quanta", "begun").iter_rows():
+        parts[event, of].append((key, quantity, limit))
         totals.setdefault(key, begun or 0)
-    refused = []
-    for event, charges in parts.items():
+    refused: set[int] = set()
+    for (event, of), charges in parts.items():
+        if of in refused:
+            continue
         if any(totals[key] + quantity > limit for key, quantity, limit in charges):
-            refused.append(event)
+            refused.add(event)
             continue
         for key, quantity, _ in charges:
             totals[key] += quantity
-    return refused
+    return sorted(refused)

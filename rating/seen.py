@@ -29,7 +29,7 @@ def fingerprint_events(rows: pl.DataFrame, by: str | None = None) -> pl.DataFram
     sums = [pl.col(name).hash(seed) * factor for name, seed, factor in zip(CONTENT, (3, 4, 5, 6), (1, 3, 5, 7), strict=True)]
     hashed = rows.select(
         *([by] if by else []),
-        id_hash=(pl.col("event_source").hash(1) + pl.col("event_id").hash(2) * 3).hash(7),
+        id_hash=hash_ids(),
         content_hash=pl.sum_horizontal(sums).hash(8),
     )
     once = hashed.filter(pl.any_horizontal(pl.all().ne_missing(pl.all().shift(1))))  # rows of one event stand together
@@ -39,6 +39,11 @@ def fingerprint_events(rows: pl.DataFrame, by: str | None = None) -> pl.DataFram
     if not hashed[by or "id_hash"].is_duplicated().any():
         return hashed
     return hashed.group_by(list(dict.fromkeys([by or "id_hash", "id_hash"]))).agg(pl.col("content_hash").sum())
+
+
+def hash_ids(event_id: str = "event_id") -> pl.Expr:
+    """`id_hash` of `event_source` and the column that holds an id."""
+    return (pl.col("event_source").hash(1) + pl.col(event_id).hash(2) * 3).hash(7).alias("id_hash")
 
 
 class SeenEvents:
@@ -72,10 +77,11 @@ class SeenEvents:
         """Take over the events of these rows, once they are in the ledger.
 
         Args:
-            postings: POSTINGS; rows without an event, rows of other roles than revenue and rows that take others back say
-                nothing new.
+            postings: POSTINGS; rows without an event, rows of other roles than revenue and rows by which re-rating takes others
+                back say nothing new. A retraction is an event of its own.
         """
-        is_usage = (pl.col("role") == Role.REVENUE.value) & pl.col("event_id").is_not_null() & pl.col("corrects").is_null()
+        own = pl.col("corrects").is_null() | ~pl.col("stream").str.starts_with("rerate:")
+        is_usage = (pl.col("role") == Role.REVENUE.value) & pl.col("event_id").is_not_null() & own
         self._add(fingerprint_events(postings.filter(is_usage)))
 
     def _add(self, fingerprints: pl.DataFrame) -> None:

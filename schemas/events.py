@@ -39,6 +39,8 @@ class UsageEvent(BaseModel):
     """A subscription or one of its service identifiers."""
     time: AwareDatetime
     """When the usage happened; the prices in force at this moment apply."""
+    retracts: Text | None = None
+    """The id of an earlier event of this source that this one takes back; absent in every other event."""
     datacontenttype: Literal["application/json"] = "application/json"
     data: Mapping[str, Any] = Field(default_factory=dict)
     """Quantities and dimensions. Write a quantity as a string to be sure that no library on its way rounds it."""

@@ -28,6 +28,9 @@ class RawBatch:
 PROPERTY = "data."
 """Prefix of the columns of EVENTS that hold the event's `data`, one per property the price book's meters name."""
 
+RETRACTS = "retracts"
+"""Column beside EVENTS, and CloudEvents extension: the id of the event of the same source that this one takes back, or null."""
+
 EVENTS = FrameSchema(
     "EVENTS",
     {
@@ -92,3 +95,4 @@ class RejectReason(StrEnum):
     NOT_SUBSCRIBED = "not_subscribed"  # the subject exists, but had no subscription at that time
     NO_PRICE = "no_price"  # subscribed, but no price of the plan covers this meter and these dimensions then
     DUPLICATE_DIFFERS = "duplicate_differs"  # the id was charged before with another content
+    UNKNOWN_RETRACTION = "unknown_retraction"  # it takes back an event that has not been charged

@@ -15,8 +15,9 @@ from rating.counters import Counters
 from rating.seen import SeenEvents
 from rating.terms import Terms, compile_terms
 from schemas.book import AGREEMENTS, FILTERS, METERS, PLANS, PRICES, TAXES, TIERS, Book
+from schemas.ledger import AGGREGATE_KEY, POINT_COLUMNS, POSITION_KEY, POSTINGS
 from schemas.roster import ACCOUNTS, IDENTIFIERS, OVERRIDES, PARTNERS, SUBSCRIPTIONS, Roster
-from schemas.usage import EVENTS, PROPERTY
+from schemas.usage import EVENTS, PROPERTY, RETRACTS
 
 Row = dict[str, object]
 
@@ -175,7 +176,7 @@ def event(event_id: str, data: Mapping[str, str | None] | str = "1", **more: obj
 
 def arriving(*events: Row, offset: int = 0) -> pl.DataFrame:
     """EVENTS in this order, one message each from `offset` on."""
-    properties = sorted({name for row in events for name in row if name.startswith(PROPERTY)})
+    properties = sorted({name for row in events for name in row if name.startswith(PROPERTY) or name == RETRACTS})
     schema = dict(EVENTS.columns) | {name: pl.String() for name in properties}
     rows = [
         {"stream": "file:test", "stream_partition": 0, "stream_offset": offset + place, "event_index": 0, "message": b"{}"}
@@ -197,7 +198,8 @@ class Desk:
         self._offset = 0
 
     def rate(self, *events: Row) -> Rated:
-        rated = rate_batch(arriving(*events, offset=self._offset), self.terms, self.counters, self.seen, self.points)
+        batch = arriving(*events, offset=self._offset)
+        rated = rate_batch(batch, self.terms, self.counters, self.seen, self.points, posted=self)
         self._offset += len(events)
         self.counters.advance(rated.postings)
         self.seen.remember(rated.postings)
@@ -205,9 +207,20 @@ class Desk:
         self.results.append(rated)
         return rated
 
+    def events(self, ids: pl.DataFrame) -> pl.DataFrame:
+        """POSTINGS of these events and of what corrects them, as the ledger would find them."""
+        position = pl.concat_str([pl.col(name).cast(pl.String) for name in POSITION_KEY], separator="/")
+        found = self.postings.join(ids, on=ids.columns, how="semi")
+        corrections = self.postings.join(found.select(corrects=position), on="corrects", how="semi")
+        return pl.concat([found, corrections]).unique(POSITION_KEY)
+
+    def aggregates(self, keys: pl.DataFrame) -> pl.DataFrame:
+        """Revenue rows of these aggregates, as the ledger would find them."""
+        return self.postings.filter(role="revenue").join(keys, on=AGGREGATE_KEY, how="semi").select(POINT_COLUMNS)
+
     @property
     def postings(self) -> pl.DataFrame:
-        return pl.concat([result.postings for result in self.results])
+        return pl.concat([POSTINGS.empty(), *(result.postings for result in self.results)])
 
     @property
     def reasons(self) -> list[str]:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.decode import Decoded, decode_batches
+from pipelines.event_table import json_events
 from schemas.book import BOOK_FRAMES, METERS, Book
 from schemas.usage import EVENTS, REJECTS, RawBatch
 
@@ -80,7 +81,7 @@ def read_minutes(value: bytes) -> str:
 def test_an_event_becomes_a_row_with_its_origin_and_the_properties_of_the_book() -> None:
     decoded = decode(event())
     assert decoded.rejects.equals(REJECTS.empty())
-    assert decoded.events.columns == [*EVENTS.names(), "data.call_type", "data.minutes", "data.region"]
+    assert decoded.events.columns == [*EVENTS.names(), "retracts", "data.call_type", "data.minutes", "data.region"]
     EVENTS.select(decoded.events)
     assert decoded.events.row(0, named=True) == {
         "stream": "kafka:usage@1",
@@ -93,23 +94,35 @@ def test_an_event_becomes_a_row_with_its_origin_and_the_properties_of_the_book()
         "subject": "conf-1",
         "occurred_at": datetime(2026, 10, 12, 8, 0, 0, 123_000, tzinfo=UTC),
         "message": event(),
+        "retracts": None,
         "data.call_type": None,
         "data.minutes": "1.5",
         "data.region": "cn",
     }
 
 
+@pytest.mark.parametrize("minutes", [1.5, 1e20], ids=["plain", "one by one"])
+def test_what_an_event_takes_back_is_read_beside_its_data(minutes: float) -> None:
+    decoded = decode(event(retracts="e0", data={"minutes": minutes}), event(retracts=None, data={"minutes": minutes}))
+    assert decoded.events["retracts"].to_list() == ["e0", None]
+
+
+def test_a_table_may_have_a_column_of_what_is_taken_back() -> None:
+    table = pl.DataFrame({"id": ["a"], "retracts": ["e0"], "minutes": [3]})
+    assert [json.loads(text) for text in json_events(table)] == [{"id": "a", "retracts": "e0", "data": {"minutes": "3"}}]
+
+
 def test_nothing_comes_of_nothing() -> None:
     for decoded in (decode_batches([], BOOK), decode_batches([batch([])], BOOK), decode(None, b"[]", b" [ ] ")):
         assert decoded.events.is_empty()
-        assert decoded.events.width == EVENTS.empty().width + 3
+        assert decoded.events.width == EVENTS.empty().width + 4
         assert decoded.rejects.equals(REJECTS.empty())
 
 
 def test_a_book_that_reads_no_property_still_decodes() -> None:
     bare = Book(version=1, digest="", **{**FRAMES, "meters": METERS.build([{**COUNT, "dimensions": []}])})
     decoded = decode_batches([batch([event(), event(data=...), b"["])], bare)
-    assert decoded.events.columns == EVENTS.names()
+    assert decoded.events.columns == [*EVENTS.names(), "retracts"]
     assert decoded.events.height == 2
     assert decoded.rejects.height == 1
 
@@ -188,6 +201,7 @@ def test_numbers_keep_their_value_and_what_is_no_number_is_left_for_rating_to_re
         (event(id={"a": 1}), "missing_field", "`id` is an object"),
         (event(time=...), "missing_field", "no `time`"),
         (event(time=1_791_000_000), "missing_field", "`time` is a number"),
+        (event(retracts=7), "missing_field", "`retracts` is a number"),
         (event(data=5), "missing_field", "`data` is a number"),
         (event(data=[{"minutes": 1}]), "missing_field", "`data` is a list"),
         (event(id="x" * 257), "too_large", "257 characters; at most 256"),

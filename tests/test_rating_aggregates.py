@@ -40,6 +40,8 @@ def window_sums(points: Sequence[Point], form: str) -> int:
 
 def level_seconds(points: Sequence[Point]) -> int:
     ordered = sorted(points)
+    if not ordered:
+        return 0
     ends = [at for at, _, _ in ordered[1:]] + [END]
     return sum(level * int((end - at).total_seconds()) for (at, _, level), end in zip(ordered, ends, strict=True))
 

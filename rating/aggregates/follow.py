@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from rating.aggregates.kinds import FOLLOW
@@ -15,17 +17,18 @@ SHORTENED = 256
 """Characters of a value that a row of the ledger holds; of a longer one it holds the SHA-256."""
 
 
-def follow_points(rows: pl.DataFrame, terms: Terms, points: Points) -> pl.DataFrame:
+def follow_points(rows: pl.DataFrame, terms: Terms, stores: Sequence[Points]) -> pl.DataFrame:
     """The rows with `after` (Int128): the aggregate after each, as a function of all points that are there by then.
 
     Args:
         rows: COUNTABLE of aggregates whose aggregation is in FOLLOW.
+        stores: Where their points are; those of one aggregate are all in the same.
     """
     where = rows.unique("key", keep="first", maintain_order=True).select("key", "charge", "usage_period", "aggregation")
     details = terms.usage.select(*AGGREGATE_KEY[:3], "zone", "billing_day")[where["charge"]]
     keys = where.hstack(details).with_columns(usage_period_end=period_end(pl.col("usage_period"), pl.col("billing_day")))
     moves = rows.with_columns(arrival=pl.col("event").cast(pl.Int64) + 1)
-    known = points.find(keys.select("key", *AGGREGATE_KEY))
+    known = pl.concat([points.find(keys.select("key", *AGGREGATE_KEY)) for points in stores])
     followed = []
     for aggregation in keys["aggregation"].unique().sort():
         mine = keys.filter(pl.col("aggregation") == aggregation)
