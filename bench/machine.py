@@ -12,6 +12,9 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
+import polars as pl
+
 
 def describe_machine(*packages: str) -> str:
     """Two lines to stand above a table."""
@@ -45,14 +48,25 @@ def time_in_turns(works: Sequence[Callable[[], object]], rounds: int) -> list[fl
     return [statistics.median(seconds) for seconds in taken]
 
 
+def kept_bytes(thing: object) -> int:
+    """What the arrays and frames that a thing holds take."""
+    if isinstance(thing, np.ndarray):
+        return thing.nbytes
+    if isinstance(thing, pl.DataFrame):
+        return int(thing.estimated_size())
+    parts = thing if isinstance(thing, list) else vars(thing).values() if hasattr(thing, "__dict__") else ()
+    return sum(map(kept_bytes, parts))
+
+
 def resident_bytes() -> int:
     """Memory of this process now."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def peak_bytes() -> int:
-    """The most memory this process ever had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """The most memory this process ever had. Not from getrusage, which counts what its parent had before it too."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
 
 
 def _processor() -> str:

@@ -72,7 +72,7 @@ def _in_child(threads: int, *case: object) -> list[str]:
     """A process of its own, because Polars takes its number of threads from the environment when it is imported."""
     environment = os.environ | {"POLARS_MAX_THREADS": str(threads), "PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, __file__, "--case", ",".join(map(str, case))]
-    answer = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    answer = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
     return answer.strip().splitlines()[-1].split(";")
 
 
@@ -115,6 +115,7 @@ def floor_sql(events: Path, written: Path, wide: bool) -> str:
         "usage_period": "date '2026-10-01'", "usage_period_end": "date '2026-11-01'", "usage_month": "'2026-10'",
         "quantity_quanta": 'cast(e."data.value" as bigint)', "before_quanta": "0::bigint",
         "after_quanta": 'cast(e."data.value" as bigint)', "amount": "c.price",
+        "value": "null::varchar", "corrects": "null::varchar",
     }  # fmt: skip
     events_own = {"stream", "stream_partition", "stream_offset", "event_source", "event_id", "occurred_at"}
     columns = [
@@ -186,12 +187,12 @@ def run_growth(millions: int) -> None:
 
 
 def run_memory(millions: int) -> None:
-    """Bytes that a million counters and a million ids keep."""
+    """Bytes that a counter and an id keep, and by how much the process has grown, with what loading left behind."""
     import gc
     from datetime import date
 
     import polars as pl
-    from machine import resident_bytes
+    from machine import kept_bytes, resident_bytes
 
     from rating.counters import Counters
     from rating.seen import SeenEvents
@@ -225,8 +226,8 @@ def run_memory(millions: int) -> None:
                 )
             )
         gc.collect()
-        kept.append((resident_bytes() - before) / rows)
-    print(f"{millions};{kept[0]:.0f};{kept[1]:.0f}")
+        kept += [kept_bytes(state) / rows, (resident_bytes() - before) / rows]
+    print(f"{millions};{';'.join(f'{size:.0f}' for size in kept)}")
 
 
 def profile_step() -> None:

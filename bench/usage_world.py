@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import pairwise
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import polars as pl
 
+from catalog.versions import publish_book, publish_roster
+from pipelines.workspace import BOSS_TOML, Workspace
 from schemas.book import AGREEMENTS, FILTERS, METERS, PLANS, PRICES, TAXES, TIERS, Book
 from schemas.frames import FrameSchema
 from schemas.roster import ACCOUNTS, IDENTIFIERS, OVERRIDES, PARTNERS, SUBSCRIPTIONS, Roster
@@ -118,3 +121,47 @@ def write_events(folder: Path, number: int, fan_out: int, rows: int = 100_000) -
     ).with_columns((pl.int_range(rows).hash(15) % 600 + 1).cast(pl.String).alias("data.value"))
     EVENTS.select(frame).hstack([frame["data.value"]]).write_parquet(path, compression="zstd")
     return path
+
+
+def make_workspace(folder: Path) -> Workspace:
+    """A workspace with this company published; the one that is there, if there is one."""
+    if (folder / "boss.toml").exists():
+        return Workspace.open(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "boss.toml").write_text(BOSS_TOML.format(starts="2026-10") + "port = 0\n", encoding="utf-8")
+    workspace = Workspace.open(folder)
+    rate = {"tax_class": "standard", "rate": Decimal("0.06"), "valid_from": datetime(2020, 1, 1, tzinfo=UTC)}
+    taxes = TAXES.build([rate | {"country": "CN"}])
+    publish_book(replace(make_book(1), taxes=taxes), workspace.books)
+    publish_roster(make_roster(), workspace.rosters)
+    return workspace
+
+
+def write_messages(first: int, count: int) -> tuple[list[bytes], list[bytes]]:
+    """Keys (the account) and values (one CloudEvent as JSON) of seeded events, numbered from `first`.
+
+    A thousand events in a row are of one account, as a collector that sends JSON arrays would send them.
+    """
+    number = pl.int_range(count, dtype=pl.Int64) + first
+    account = (number // 1000).hash(21) % 20_000
+    holder = account + number.hash(22) % 5 * 20_000  # each account has five subscriptions
+    minute = number.hash(23) % (27 * 24 * 60)
+    kind = pl.lit(pl.Series(["minutes", "traffic", "requests"])).gather(number.hash(24) % 3)
+    text = pl.format(
+        '{}"specversion":"1.0","id":"{}","source":"/meters/eu-1","type":"{}","subject":"sub-{}","time":"2026-10-{}T{}:{}:07Z",'
+        '"datacontenttype":"application/json","data":{}"value":{}{}{}',
+        pl.lit("{"),
+        number,
+        kind,
+        holder.cast(pl.String).str.zfill(8),
+        (minute // 1440 + 2).cast(pl.String).str.zfill(2),
+        (minute // 60 % 24).cast(pl.String).str.zfill(2),
+        (minute % 60).cast(pl.String).str.zfill(2),
+        pl.lit("{"),
+        number.hash(25) % 600 + 1,
+        pl.lit("}"),
+        pl.lit("}"),
+    )
+    key = pl.format("account-{}", account.cast(pl.String).str.zfill(6))
+    made = pl.select(key=key.cast(pl.Binary), value=text.cast(pl.Binary))
+    return made["key"].to_list(), made["value"].to_list()

@@ -11,7 +11,7 @@ from rating.numbers import Keys, NumberedKeys, NumberedNames, Numbers
 from schemas.errors import BrokenPromise
 from schemas.ledger import AGGREGATE_KEY, Role
 
-_NAMES = AGGREGATE_KEY[:3]
+_SUBSCRIPTION, _PRICE = AGGREGATE_KEY[:1], AGGREGATE_KEY[1:3]
 _DAY_BITS = 24
 _GROWTH = 1.5
 
@@ -19,12 +19,15 @@ _GROWTH = 1.5
 class Counters:
     """Per AGGREGATE_KEY a whole number of quanta and the number of rows that made it; one that has not begun has neither.
 
-    Names are numbered once, whatever book or roster they come from, and an aggregate is one 64-bit key: the number of
-    (subscription, price, price version) and the first day of the period. So a batch costs the same however many there are.
+    Subscriptions and price versions are numbered once, whatever book or roster they come from. A pair of them has a number too,
+    and an aggregate is one 64-bit key: that number and the first day of the period. So a batch costs the same however many
+    aggregates there are, and a new book or roster changes nothing.
     """
 
     def __init__(self) -> None:
-        self._names = NumberedNames(_NAMES)
+        self._subscriptions = NumberedNames(_SUBSCRIPTION)
+        self._prices = NumberedNames(_PRICE)
+        self._pairs = NumberedKeys()
         self._aggregates = NumberedKeys()
         self._standing: npt.NDArray[np.int64] = np.empty((0, 2), np.int64)  # quanta and rows, by number of the aggregate
 
@@ -48,8 +51,8 @@ class Counters:
         Args:
             keys: AGGREGATE_KEY.
         """
-        name = self._names.find(keys)
-        found = self._aggregates.find(_aggregate_keys(name, keys["usage_period"]))
+        pair = self._pairs.find(_pair_keys(self._subscriptions.find(keys), self._prices.find(keys)))
+        found = self._aggregates.find(_aggregate_keys(pair, keys["usage_period"]))
         standing = np.empty((2, len(found)), np.int64)
         _read(self._standing, found, standing[0], standing[1])
         frame = pl.DataFrame({"after_quanta": standing[0], "events": standing[1]})
@@ -70,7 +73,8 @@ class Counters:
         """Add `quanta` and `events` to the aggregates of `keys`, row by row."""
         if keys.is_empty():
             return
-        aggregate = self._aggregates.add(_aggregate_keys(self._names.add(keys), keys["usage_period"]))
+        pair = self._pairs.add(_pair_keys(self._subscriptions.add(keys), self._prices.add(keys)))
+        aggregate = self._aggregates.add(_aggregate_keys(pair, keys["usage_period"]))
         if len(self) > len(self._standing):
             longer = np.zeros((max(len(self), int(len(self._standing) * _GROWTH)), 2), np.int64)
             longer[: len(self._standing)] = self._standing
@@ -78,12 +82,17 @@ class Counters:
         _move(self._standing, aggregate, quanta.cast(pl.Int64).to_numpy(), events.cast(pl.Int64).to_numpy())
 
 
-def _aggregate_keys(name: pl.Series, usage_period: pl.Series) -> Keys:
-    """The number of the names in the high bits, the period's day in the low; of unknown names a key that nobody has."""
+def _pair_keys(subscription: pl.Series, price: pl.Series) -> Keys:
+    """The subscription's number in the high bits, the price's in the low; where one is unknown a key that nobody has."""
+    return (subscription * (1 << 32) + price).to_numpy().view(np.uint64)
+
+
+def _aggregate_keys(pair: Numbers, usage_period: pl.Series) -> Keys:
+    """The pair's number in the high bits, the period's day in the low; of an unknown pair a key that nobody has."""
     day = usage_period.to_physical().cast(pl.Int64) + (1 << (_DAY_BITS - 1))
     if not day.is_between(0, (1 << _DAY_BITS) - 1).all():
         raise BrokenPromise("a usage period starts beyond the days that counters tell apart")
-    return (name * (1 << _DAY_BITS) + day).to_numpy().view(np.uint64)
+    return (pl.Series(pair).cast(pl.Int64) * (1 << _DAY_BITS) + day).to_numpy().view(np.uint64)
 
 
 @compiled

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 
 import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rating.counters import Counters
 from schemas.ledger import AGGREGATE_KEY, POSTINGS
@@ -66,3 +68,31 @@ def test_rows_that_take_others_back_undo_an_aggregate() -> None:
     counters = Counters()
     counters.advance(POSTINGS.build([moved("a", 0, 3), moved("a", 3, 0, corrects="k/0/0/0")]))
     assert standing(counters, "a") == [(None, 0)]
+
+
+def test_what_is_known_only_in_part_has_not_begun() -> None:
+    counters = Counters()
+    counters.advance(POSTINGS.build([moved("a", 0, 3), moved("b", 0, 4, price_id="other")]))
+    keys = POSTINGS.build([moved("a", 0, 0, price_id="other"), moved("c", 0, 0), moved("a", 0, 0, price_version="new")])
+    assert counters.before(keys).rows() == [(None, 0)] * 3
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    batches=st.lists(
+        st.lists(st.tuples(*[st.sampled_from("ab")] * 3, st.integers(-9, 9), st.integers(-50, 50)), max_size=12), max_size=6
+    )
+)
+def test_counters_agree_with_plain_addition(batches: list[list[tuple[str, str, str, int, int]]]) -> None:
+    counters, expected = Counters(), dict[tuple[str, str, str, int], list[int]]()
+    for batch in batches:
+        rows = []
+        for subscription, price, version, month, step in batch:
+            period = date(2026, 1, 1) + timedelta(days=31 * month)
+            rows.append(moved(subscription, 0, step, price_id=price, price_version=version, usage_period=period))
+            totals = expected.setdefault((subscription, price, version, month), [0, 0])
+            totals[0] += step
+            totals[1] += 1
+        counters.advance(POSTINGS.build(rows))
+        assert counters.before(POSTINGS.build(rows)).rows() == [tuple(expected[row[:4]]) for row in batch]
+    assert len(counters) == len(expected)

@@ -1,0 +1,210 @@
+"""How fast the stream is: the whole worker against a bare consumer of the same topic, and how soon usage is in the ledger.
+
+    python bench/stream.py                    300,000 events, latency at 5,000 and 20,000 events/s
+    python bench/stream.py --events 1000000 --rates 5000,20000,60000 --seconds 20
+
+Throughput: the topic is filled first; then aiokafka's getmany reads it and does nothing, and then `boss worker` decodes,
+rates, de-duplicates and commits it. The worker's time counts from its first commit to its last, so its start is left out.
+Latency: a producer sends at a fixed rate while the worker runs; an event counts as visible when the ledger's position, read
+in another thread every few milliseconds, has passed it. Everything shares the machine: broker, producer and worker.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from machine import describe_machine, print_table
+from usage_world import make_workspace, write_messages
+
+from ledger.table import source_id
+from pipelines.dev import dev_broker, worker_process
+from pipelines.producer import send_messages
+from pipelines.topic import ensure_topic
+from pipelines.workspace import Workspace
+
+ARRAY = 1_000
+TICK_SECONDS = 0.02
+PATIENCE_SECONDS = 300
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=300_000)
+    parser.add_argument("--rates", default="5000,20000", help="events/s, by comma")
+    parser.add_argument("--seconds", type=float, default=15)
+    chosen = parser.parse_args()
+    print(describe_machine("aiokafka", "faust-streaming", "polars", "deltalake"), end="\n\n")
+    with tempfile.TemporaryDirectory() as name:
+        rows = [measure_throughput(Path(name) / str(size), chosen.events, size) for size in (1, ARRAY)]
+        print_table(("events a message", "getmany, events/s", "worker, events/s", "ratio"), rows)
+        print()
+        rates = [measure_latency(Path(name) / str(rate), int(rate), chosen.seconds) for rate in chosen.rates.split(",")]
+        print_table(("events/s sent", "events/s wanted", "p50, ms", "p90, ms", "p99, ms", "most, ms"), rates)
+
+
+def measure_throughput(folder: Path, events: int, size: int) -> tuple[object, ...]:
+    workspace = make_workspace(folder)
+    with dev_broker(workspace) as running:
+        topic, kafka = running.settings.stream.topic, running.settings.kafka
+        delivery = asyncio.run(send_messages(kafka, topic, _grouped(events, size)))
+        reached = dict(delivery.last_offsets)
+        bare = asyncio.run(_read_all(kafka, topic, delivery.delivered)) / events
+        with worker_process(running, folder / "worker.log"):
+            took, counted = _watch(running, reached)
+    worker = took / (counted * size)
+    return size, f"{1 / bare:,.0f}", f"{1 / worker:,.0f}", f"{bare / worker:.2f}"
+
+
+def _grouped(events: int, size: int) -> Iterator[tuple[bytes, bytes]]:
+    """Messages of `size` events of one account each: the event itself, or a JSON array."""
+    keys, values = write_messages(0, events)
+    if size == 1:
+        yield from zip(keys, values, strict=True)
+        return
+    for start in range(0, events, size):
+        yield keys[start], b"[" + b",".join(values[start : start + size]) + b"]"
+
+
+async def _read_all(kafka: str, topic: str, messages: int) -> float:
+    """Seconds that getmany needs for all messages of the topic."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, auto_offset_reset="earliest", enable_auto_commit=False)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(topic, number) for number in sorted(await _partitions(consumer, topic))]
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        started, found = time.perf_counter(), 0
+        while found < messages:
+            polled = await consumer.getmany(timeout_ms=1000, max_records=5_000)
+            found += sum(map(len, polled.values()))
+        return time.perf_counter() - started
+    finally:
+        await consumer.stop()
+
+
+async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
+    await consumer._client.force_metadata_update()
+    return consumer._client.cluster.partitions_for_topic(topic)
+
+
+def _watch(running: Workspace, reached: dict[int, int]) -> tuple[float, int]:
+    """Seconds and messages between the worker's first commit and its last."""
+    postings = running.ledger().postings
+    first: tuple[float, int] | None = None
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        have = {number: _position(postings, running, number) for number in reached}
+        done = sum(offset + 1 for offset in have.values())
+        now = time.perf_counter()
+        if done and first is None:
+            first = now, done
+        if first is not None and all(have[number] >= offset for number, offset in reached.items()):
+            if done == first[1]:
+                raise SystemExit("Everything came in one commit: give more --events.")
+            return now - first[0], done - first[1]
+        time.sleep(0.01)
+    raise SystemExit(f"The worker did not get through in {PATIENCE_SECONDS} s.")
+
+
+def _position(postings, running: Workspace, partition: int) -> int:
+    position = postings.position(source_id(running.stream_name, partition))
+    return -1 if position is None else position
+
+
+@dataclass
+class Sent:
+    """What was sent: per batch its partition, last offset, number of events and the moment before it was sent."""
+
+    batches: list[tuple[int, int, int, float]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def measure_latency(folder: Path, rate: int, seconds: float) -> tuple[object, ...]:
+    workspace = make_workspace(folder)
+    with dev_broker(workspace) as running, worker_process(running, folder / "worker.log"):
+        warm = asyncio.run(_send_at(running, rate, 3.0, first=0))
+        _wait_for(running, warm)
+        seen: list[tuple[float, dict[int, int]]] = []
+        ended = threading.Event()
+        watcher = threading.Thread(target=_record, args=(running, seen, ended))
+        watcher.start()
+        sent = asyncio.run(_send_at(running, rate, seconds, first=10**8))
+        _wait_for(running, sent)
+        time.sleep(0.1)
+        ended.set()
+        watcher.join()
+    waits = pl.DataFrame(_waits(sent, seen), schema=["ms", "events"], orient="row").sort("ms")
+    total = waits["events"].sum()
+    passed = waits["events"].cum_sum()
+    marks = [waits["ms"][passed.search_sorted(total * share)] for share in (0.5, 0.9, 0.99)]
+    return f"{total / sent.seconds:,.0f}", f"{rate:,}", *(f"{mark:,.0f}" for mark in (*marks, waits["ms"].max()))
+
+
+async def _send_at(running: Workspace, rate: int, seconds: float, first: int) -> Sent:
+    """One batch per partition and tick, each sent at its time."""
+    stream, sent = running.settings.stream, Sent()
+    partitions = await ensure_topic(running.settings.kafka, stream.topic, stream.partitions)
+    each = max(1, round(rate * TICK_SECONDS / partitions))
+    ticks = int(seconds / TICK_SECONDS)
+    _, values = write_messages(first, ticks * partitions * each)
+    producer = AIOKafkaProducer(bootstrap_servers=running.settings.kafka, max_batch_size=1 << 20, enable_idempotence=False)
+    await producer.start()
+    waiting = []
+    started = time.perf_counter()
+    for tick in range(ticks):
+        await asyncio.sleep(max(0.0, started + tick * TICK_SECONDS - time.perf_counter()))
+        for partition in range(partitions):
+            batch, place = producer.create_batch(), (tick * partitions + partition) * each
+            for value in values[place : place + each]:
+                batch.append(timestamp=None, key=None, value=value)
+            now = time.perf_counter()
+            waiting.append((partition, now, await producer.send_batch(batch, stream.topic, partition=partition)))
+    for partition, moment, future in waiting:
+        reply = await future
+        sent.batches.append((partition, reply.offset + each - 1, each, moment))
+    sent.seconds = time.perf_counter() - started
+    await producer.stop()
+    return sent
+
+
+def _record(running: Workspace, seen: list[tuple[float, dict[int, int]]], ended: threading.Event) -> None:
+    """The ledger's positions, again and again, each with the moment at which it was known."""
+    postings = running.ledger().postings
+    sources = {source_id(running.stream_name, number): number for number in range(running.settings.stream.partitions)}
+    while not ended.wait(0.005):
+        have = postings.positions(sources)
+        seen.append((time.perf_counter(), {sources[name]: -1 if at is None else at for name, at in have.items()}))
+
+
+def _wait_for(running: Workspace, sent: Sent) -> None:
+    postings = running.ledger().postings
+    last = {partition: offset for partition, offset, _, _ in sent.batches}
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while any(_position(postings, running, number) < offset for number, offset in last.items()):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"The worker did not get through in {PATIENCE_SECONDS} s.")
+        time.sleep(0.05)
+
+
+def _waits(sent: Sent, seen: list[tuple[float, dict[int, int]]]) -> Iterator[tuple[float, int]]:
+    """Milliseconds until each batch was visible, and how many events it had."""
+    for partition in {batch[0] for batch in sent.batches}:
+        looks = iter(seen)
+        moment, have = next(looks)
+        for _, offset, events, started in (batch for batch in sent.batches if batch[0] == partition):
+            while have[partition] < offset:
+                moment, have = next(looks)
+            yield (moment - started) * 1000, events
+
+
+if __name__ == "__main__":
+    main()
