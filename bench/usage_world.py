@@ -46,28 +46,23 @@ def make_book(fan_out: int) -> Book:
             tiers.append(
                 key
                 | {"tier": tier, "tier_from": Decimal(start or 0), "tier_to": None if end is None else Decimal(end)}
-                | {"unit_price": Decimal("0.0123") / (tier + 1), "flat": Decimal(tier)}
+                | {"unit_price": Decimal("0.012") / 2**tier, "flat": Decimal(tier)}
                 | {"package_size": Decimal(60) if model == "package" else None}
             )
     frames = {"agreements": AGREEMENTS.empty(), "filters": FILTERS.empty(), "taxes": TAXES.empty()}
     plans = PLANS.build([{"plan_id": "pro", "kind": "version", "name_en": "Pro", "name_zh": "专业版"}])
-    exact = pl.DataFrame(tiers).with_columns(pl.col("tier").cast(pl.Int32))
-    rounded = exact.with_columns(
-        pl.col("tier_from", "tier_to", "package_size", "flat").cast(pl.Decimal(38, 18)),
-        pl.col("unit_price").cast(pl.Decimal(38, 12)).cast(pl.Decimal(38, 18)),
-    )
-    return Book(1, "bench", meters, plans, PRICES.build(prices), TIERS.select(rounded), **frames)
+    return Book(1, "bench", meters, plans, PRICES.build(prices), TIERS.build(tiers), **frames)
 
 
-def make_roster() -> Roster:
-    """100,000 subscriptions of 20,000 accounts in two zones."""
+def make_roster(holders: int = HOLDERS) -> Roster:
+    """Subscriptions of 20,000 accounts in two zones."""
     accounts = pl.DataFrame({"number": pl.int_range(20_000, eager=True)}).select(
         *_filled(ACCOUNTS, {"country": "CN", "currency": "CNY", "language": "zh", "billing_day": 1, "payment_days": 30}),
         account_id=pl.format("account-{}", pl.col("number").cast(pl.String).str.zfill(6)),
         name=pl.format("Account {}", "number"),
         zone=pl.when(pl.col("number") % 2 == 0).then(pl.lit("Asia/Shanghai")).otherwise(pl.lit("UTC")),
     )
-    numbers = pl.DataFrame({"number": pl.int_range(HOLDERS, eager=True)})
+    numbers = pl.DataFrame({"number": pl.int_range(holders, eager=True)})
     subscriptions = numbers.select(
         *_filled(SUBSCRIPTIONS, {"plan_id": "pro", "licences": 1}),
         subscription_id=pl.format("sub-{}", pl.col("number").cast(pl.String).str.zfill(8)),
@@ -93,7 +88,7 @@ def _filled(schema: FrameSchema, values: dict[str, object]) -> list[pl.Expr]:
     return [pl.lit(values.get(name), dtype).alias(name) for name, dtype in schema.columns.items() if name not in named]
 
 
-def write_events(folder: Path, number: int, fan_out: int, rows: int = 100_000) -> Path:
+def write_events(folder: Path, number: int, fan_out: int, rows: int = 100_000, holders: int = HOLDERS) -> Path:
     """Batch `number` of EVENTS with ids of its own, as Parquet: random subscriptions, times over a month, quantities to 600."""
     path = folder / f"events-{number}.parquet"
     if path.exists():
@@ -114,7 +109,7 @@ def write_events(folder: Path, number: int, fan_out: int, rows: int = 100_000) -
         event_source=pl.lit("/meters/eu-1"),
         event_id=pl.format("{}", drawn[2]) + pl.format("-{}", place + number * rows),
         event_type=chosen,
-        subject=pl.lit("sub-") + (drawn[0] % HOLDERS).cast(pl.String).str.zfill(8),
+        subject=pl.lit("sub-") + (drawn[0] % holders).cast(pl.String).str.zfill(8),
         occurred_at=pl.datetime(2026, 10, 2, time_zone="UTC", time_unit="us")
         + pl.duration(microseconds=(drawn[1] % month).cast(pl.Int64)),
         message=pl.lit(None, pl.Binary),
