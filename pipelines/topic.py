@@ -43,22 +43,36 @@ async def ensure_topic(bootstrap: str, topic: str, partitions: int, *, patience_
         Refused: No broker answered within `patience_seconds`.
         BadWorkspace: Kafka refuses to create the topic; says why.
     """
-    admin = await _reach(bootstrap, patience_seconds)
-    try:
-        await _create(admin, topic, partitions)
-        while True:
-            described = (await admin.describe_topics([topic]))[0]
-            if described["error_code"] == 0 and described["partitions"]:
-                found = len(described["partitions"])
-                break
-            await asyncio.sleep(0.1)  # created, and not known everywhere yet
-    finally:
-        await admin.close()
+    now = asyncio.get_running_loop().time
+    deadline = now() + patience_seconds
+    while True:
+        admin = await _reach(bootstrap, deadline - now())
+        try:
+            found = await _declare(admin, topic, partitions)
+            break
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+            if now() >= deadline:
+                raise Refused(f"Kafka at {bootstrap} does not answer ({type(error).__name__}). Is it running?") from None
+            await asyncio.sleep(RETRY_SECONDS)  # it went away while we talked
+        finally:
+            await admin.close()
     if found != partitions:
         log.info(
             "Topic '%s' has %d partitions; the setting stream.partitions (%d) is for new topics.", topic, found, partitions
         )
     return found
+
+
+async def _declare(admin: AIOKafkaAdminClient, topic: str, partitions: int) -> int:
+    """Create the topic when it is missing, and wait until it is known. Returns its number of partitions."""
+    await _create(admin, topic, partitions)
+    while True:
+        described = (await admin.describe_topics([topic]))[0]
+        if described["error_code"] == 0 and described["partitions"]:
+            return len(described["partitions"])
+        await asyncio.sleep(0.1)  # created, and not known everywhere yet
 
 
 async def _reach(bootstrap: str, patience_seconds: float) -> AIOKafkaAdminClient:
