@@ -27,6 +27,8 @@ STOP_SECONDS = 30
 RUTHLESS = 0.01
 """How likely it is, twenty times a second, that the next blow falls before the workers have got over the last kill."""
 
+KILL_ARMED = 0.1
+
 FILE_LIMITS = (0, 512, 2_000, 8_000, 20_000)
 """Bytes after which a disk is full: nothing, a part of a log entry, a part of a data file."""
 
@@ -82,11 +84,11 @@ class Torture:
         self.feed.start()
         next_deed = time.monotonic()
         try:
-            while self.feed.running or self._tormenting:
+            while self.feed.failure is None and (self.feed.running or self._tormenting):
                 self._look_after()
                 if self._tormenting and time.monotonic() > next_deed and self._merciless():
                     self._do_something()
-                    next_deed = time.monotonic() + self._random.uniform(0.3, 1.5)
+                    next_deed = time.monotonic() + self._random.uniform(0.5, 3)
                 time.sleep(0.05)
             if self.feed.failure is not None:
                 raise self.feed.failure
@@ -144,8 +146,8 @@ class Torture:
             self._kill: 3,
             self._terminate: 1,
             self._freeze: 1,
-            self._fill_disk: 2,
-            self._change_number: 2,
+            self._fill_disk: 1,
+            self._change_number: 1,
             self._compact: 1,
             self._bill: 1,
             self._stop_broker: 1 if self._node else 0,
@@ -155,8 +157,10 @@ class Torture:
             self._random.choices(list(deeds), list(deeds.values()))[0](self._random.choice(free))
 
     def _kill(self, worker: Worker) -> None:
-        worker.doomed = "killed"
-        worker.process.kill()
+        """One that will kill itself at a point is mostly left to do so."""
+        if worker.point is None or self._random.random() < KILL_ARMED:
+            worker.doomed = "killed"
+            worker.process.kill()
 
     def _terminate(self, worker: Worker) -> None:
         worker.doomed = "stopped"
