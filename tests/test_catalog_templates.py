@@ -52,14 +52,20 @@ def test_the_video_conference_template_holds_every_model_and_kind(tmp_path: Path
     assert set(roster.accounts["language"]) == {"zh", "en"}
 
 
-def test_the_readme_of_the_template_names_every_event_subject_and_property(tmp_path: Path) -> None:
-    copy_template("video-conference", tmp_path / "w")
+@pytest.mark.parametrize("name", template_names())
+def test_the_readme_of_a_template_names_every_event_subject_and_property(tmp_path: Path, name: str) -> None:
+    copy_template(name, tmp_path / "w")
     text = (tmp_path / "w" / "README.md").read_text()
     book = read_book(tmp_path / "w" / "catalog")
     roster = read_roster(tmp_path / "w" / "roster", book)
-    names = [*book.meters["event_type"], *book.meters["property"], *book.meters["meter_id"], *roster.identifiers["identifier"]]
+    names = [
+        *book.meters["event_type"],
+        *book.meters["property"].drop_nulls(),
+        *book.meters["meter_id"],
+        *roster.identifiers["identifier"],
+    ]
     names += book.meters.select(pl.col("dimensions").explode()).drop_nulls().to_series().to_list()
-    assert [name for name in names if f"`{name}`" not in text] == []
+    assert [word for word in names if f"`{word}`" not in text] == []
 
 
 def test_an_unknown_template_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
