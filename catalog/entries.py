@@ -131,6 +131,9 @@ class TermsEntry(Entry):
     minimum_units: Units | None = None
     rounding: RoundingEntry | None = None
     by: Annotated[Values, Field(min_length=1, max_length=20)] | None = None
+    match: Literal["value", "longest_prefix"] | None = None
+    increment: Units | None = None
+    price_per: Units | None = None
     default: Price | None = None
     rows: Annotated[list[dict[Text, Text]], Field(max_length=10_000)] | None = None
     table: Text | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
@@ -14,6 +15,7 @@ from catalog.models import Metered
 from catalog.problems import Place, Problems, did_you_mean
 
 PRICE = "unit_price"
+PREFIX = r"\+?\d{1,17}"
 Row = dict[str, object]
 
 
@@ -30,18 +32,29 @@ def check_matrix(terms: TermsEntry, metered: Metered | None, place: Place, probl
             problems.add(
                 place.at("by", index), f"'{name}' is no dimension of the meter{did_you_mean(name, metered.dimensions)}"
             )
+    if terms.match == "longest_prefix" and len(by) != 1:
+        problems.add(place.at("by"), "names several dimensions; a longest_prefix is looked for in one")
+    if terms.price_per is not None and terms.increment is None:
+        problems.add(place.at("increment"), "is missing; a price for several units is charged by increments")
+    for name in ("increment", "price_per"):
+        if getattr(terms, name) == 0:
+            problems.add(place.at(name), "is 0; write how many units it holds")
     if (terms.rows is None) == (terms.table is None):
         problems.add(place, "needs either 'rows' or 'table', the name of a CSV file beside this one")
     _check_decimals(terms.default, metered, place.at("default"), problems)
-    made: list[Row] = [_tier(0, None, terms.default or Decimal(0))]
+    made: list[Row] = [_tier(terms, 0, None, terms.default or Decimal(0))]
     seen: dict[tuple[str, ...], Place] = {}
     for data, spot in _rows(terms, by, place, problems):
         values = [_value(data, name, spot, problems) for name in by]
+        if terms.match == "longest_prefix" and not re.fullmatch(PREFIX, values[0], re.ASCII):
+            problems.add(
+                spot.at(by[0]), f"'{values[0]}' is no prefix; write 1 to 17 digits, with or without a plus before them"
+            )
         price = _price(data, metered, spot, problems)
         first = seen.setdefault(tuple(values), spot)
         if first is not spot:
             problems.add(spot, f"the row {', '.join(values)} stands in {first} too; keep one")
-        made.append(_tier(len(made), values, price))
+        made.append(_tier(terms, len(made), values, price))
     return made
 
 
@@ -91,6 +104,7 @@ def _check_decimals(price: Decimal | None, metered: Metered | None, place: Place
         problems.add(place, f"{text} {18 - metered.scale}")
 
 
-def _tier(number: int, values: list[str] | None, price: Decimal) -> Row:
-    nothing = {"tier_to": None, "package_size": None, "per_units": None}
-    return nothing | {"tier": number, "values": values, "tier_from": Decimal(0), "unit_price": price, "flat": Decimal(0)}
+def _tier(terms: TermsEntry, number: int, values: list[str] | None, price: Decimal) -> Row:
+    per_units = None if terms.increment is None else terms.price_per or Decimal(1)
+    said = {"tier_to": None, "package_size": terms.increment, "per_units": per_units, "flat": terms.connect_fee or Decimal(0)}
+    return said | {"tier": number, "values": values, "tier_from": Decimal(0), "unit_price": price}

@@ -40,7 +40,18 @@ _PLAIN = ("fixed", *_ANY)
 _TIERED = ("flat_at_zero", *_ANY)
 _PACKED = ("unit_price", "package_size", "price", "flat")
 _CALL = ("connect_fee", "minimum_units", "included", "free_events", "minimum", "maximum", "rounding")
-_MATRIX = ("included", "free_events", "minimum", "maximum", "rounding")
+_MATRIX = (
+    "match",
+    "connect_fee",
+    "minimum_units",
+    "increment",
+    "price_per",
+    "included",
+    "free_events",
+    "minimum",
+    "maximum",
+    "rounding",
+)
 
 MODELS = {
     "per_unit": Model(("unit_price",), _PLAIN),

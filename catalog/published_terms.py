@@ -20,6 +20,7 @@ TERM_COLUMNS = [
     "interval",
     "per",
     "by",
+    "match",
     "included_units",
     "free_events",
     "cap",

@@ -164,7 +164,7 @@ def _unit_prices(terms: TermsEntry, place: Place) -> Iterator[tuple[Place, Decim
 
 
 def _quantities(terms: TermsEntry, place: Place) -> Iterator[tuple[Place, Decimal | None]]:
-    for name in ("package_size", "included", "minimum_units"):
+    for name in ("package_size", "included", "minimum_units", "increment", "price_per"):
         yield place.at(name), getattr(terms, name, None)
     for index, tier in enumerate(terms.tiers or []):
         for name in ("up_to", "package_size", "per", "increment"):
@@ -179,6 +179,7 @@ def _lower(terms: TermsEntry, model: str, per_event: bool) -> dict[str, object]:
         "model": model,
         "per": "event" if per_event else "period",
         "by": terms.by,
+        "match": None if terms.by is None else terms.match or "value",
         "included_units": terms.included or Decimal(0),
         "round_places": None if rounding is None else rounding.places,
         "round_method": None if rounding is None else rounding.method,

@@ -1,7 +1,8 @@
 """Matrix: a unit price for each combination of dimensions, and a default for all others.
 
 Each event is priced by itself, at the row of its values; a value that is absent is no value of any row. So the order of arrival
-does not matter, and the aggregate is that of the whole price.
+does not matter, and the aggregate is that of the whole price. With `longest_prefix` the one dimension is a number called, and
+the rows are prefixes of it.
 Source: Meteroid `matrix`, Lago charge filters, Orb matrix pricing.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from rating.prefixes import find_prefixes
 from rating.terms import Terms
 from schemas.usage import PROPERTY
 
@@ -20,8 +22,16 @@ def find_cells(rows: pl.DataFrame, events: pl.DataFrame, terms: Terms) -> pl.Dat
         rows: `event` and `price`.
         events: EVENTS with `event` and the `data.<property>` columns.
     """
-    for names in terms.cells["by"].unique().to_list():
-        mine = terms.cells.filter(pl.col("by") == pl.lit(names, pl.List(pl.String))).select("price", "values", "cell")
+    for price, (name, table) in terms.prefix_tables.items():
+        column, here = f"{PROPERTY}{name}", rows["price"] == price
+        if here.any() and column in events.columns:
+            numbers = events.select("event", number=column)
+            told = rows.select("event").join(numbers, on="event", how="left", maintain_order="left")["number"]
+            cells = find_prefixes(told, table)
+            rows = rows.with_columns(cells.zip_with(here & cells.is_not_null(), rows["price"]).alias("price"))
+    listed = terms.cells.filter(pl.col("match") == "value")
+    for names in listed["by"].unique().to_list():
+        mine = listed.filter(pl.col("by") == pl.lit(names, pl.List(pl.String))).select("price", "values", "cell")
         present = [f"{PROPERTY}{name}" for name in names if f"{PROPERTY}{name}" in events.columns]
         if len(present) < len(names):
             continue

@@ -22,6 +22,7 @@ class Said(NamedTuple):
     quantity_scale: int
     per: str | None
     by: list[str] | None
+    match: str | None
     included_units: int | None
     free_events: int | None
     cap: int | None

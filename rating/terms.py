@@ -14,6 +14,7 @@ import polars as pl
 
 from rating.kernel import step_keys
 from rating.numbers import Keys, NumberedKeys, NumberedNames
+from rating.prefixes import PrefixTable, build_table
 from rating.stretches import carve_stretches
 from rating.tiers import lower_prices
 from schemas.book import FILTERS, PRICES, TIERS, Book
@@ -128,6 +129,15 @@ class Terms:
         """For each row of `usage` the rank of its price_id among all, to sort by."""
         names = pl.Enum(self.usage["price_id"].unique().sort())
         return self.usage["price_id"].cast(names).to_physical().alias("price_order")
+
+    @cached_property
+    def prefix_tables(self) -> dict[int, tuple[str, PrefixTable]]:
+        """For each price that goes by the longest prefix: the dimension it looks at, and its prefixes."""
+        prefixed = self.cells.filter(pl.col("match") == "longest_prefix")
+        listed = prefixed.group_by("price").agg(pl.col("by").first().list.first(), pl.col("values").list.first(), "cell")
+        return {
+            price: (name, build_table(zip(values, cells, strict=True))) for price, name, values, cells in listed.iter_rows()
+        }
 
     @cached_property
     def dimensions(self) -> list[str]:

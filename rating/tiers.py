@@ -46,7 +46,7 @@ MODELS: Mapping[str, Callable[[PriceTerms], list[Step]]] = {
     "stair_step": lower_stair_step,
     "package": lower_package,
     "rated_time": lower_rated_time,
-    "matrix": lower_per_unit,
+    "matrix": lower_graduated,
     "flat": lower_flat,
 }
 """Price model -> the function that lowers its terms to steps."""
@@ -100,6 +100,7 @@ CELLS = FrameSchema(
     {
         "price": pl.UInt32,  # row of LOWERED
         "by": pl.List(pl.String),  # dimensions
+        "match": pl.String,  # value | longest_prefix
         "values": pl.List(pl.String),  # of those dimensions
         "cell": pl.UInt32,  # the `price` of STEPS that rates events with these values
     },
@@ -131,13 +132,13 @@ def lower_prices(prices: pl.DataFrame, tiers: pl.DataFrame) -> LoweredPrices:
     lowered: list[tuple[int, str, str, int, int]] = []
     steps: list[tuple[int, int, int, int, int, int]] = []
     event_prices: list[tuple[int, int | None, int | None, int, int, bool]] = []
-    cells: list[tuple[int, list[str], list[str], int]] = []
+    cells: list[tuple[int, list[str], str, list[str], int]] = []
     plain = prices.with_columns(pl.col(MONEY_AND_UNITS).to_physical()).select(Said._fields)
     for slot, said in enumerate(map(Said._make, plain.iter_rows())):
         terms = _terms_of(said, tiers_of)
         included = whole_quanta(str(said), said.included_units or 0, said.quantity_scale)
         if said.per == "event":
-            at_zero, whole = 0, _event_steps(said, terms)
+            at_zero, whole = 0, _event_steps(said, terms if said.by is None else terms._replace(tiers=terms.tiers[:1]))
             event_prices.append((slot, *_event_price(said, terms.divisor)))
         else:
             at_zero, whole = _period_steps(said, terms, included)
@@ -146,7 +147,7 @@ def lower_prices(prices: pl.DataFrame, tiers: pl.DataFrame) -> LoweredPrices:
             cell = prices.height + len(cells)
             listed, limit = cut_at_limit(_event_steps(said, terms._replace(tiers=[tier])))
             values = tiers_of[said.price_id, said.price_version][tier.tier].values
-            cells.append((slot, list(said.by or ()), values, cell))
+            cells.append((slot, list(said.by or ()), said.match or "value", values, cell))
             steps += [(cell, *step) for step in listed]
             max_quanta = min(max_quanta, limit)
         max_quanta = max_quanta if terms.last_quanta is None else min(max_quanta, terms.last_quanta + included)

@@ -51,6 +51,7 @@ PRICES = FrameSchema(
         "interval": pl.String,  # recurring: month | year; null for usage
         "per": pl.String,  # period: a function of the period's aggregate | event: each event is priced by itself
         "by": pl.List(pl.String),  # matrix: the dimensions that choose a row; null otherwise
+        "match": pl.String,  # matrix: value | longest_prefix; null otherwise
         "included_units": AMOUNT,  # units of a period before the first tier; they cost nothing
         "free_events": pl.Int64,  # per event: so many events of a period cost nothing; null: no such limit on included units
         "cap": AMOUNT,  # the most that a period costs, before the discount; null: no limit

@@ -635,6 +635,13 @@ def test_terms_of_an_event_reach_the_book(tmp_path: Path) -> None:
         ("by: [region], default: 1, rows: [{region: cn, unit_price: -1}]", "rows.0.unit_price: -1 is negative"),
         ("by: [region], default: 1, rows: [{region: cn, unit_price: 1, knd: x}]", "rows.0.knd: is no known key here"),
         ("by: region, default: 1, rows: [{region: cn, unit_price: 1}, {region: cn, unit_price: 2}]", "the row cn stands in"),
+        ("by: [region, kind], match: longest_prefix, default: 1, rows: []", "by: names several dimensions; a longest_prefix"),
+        (
+            "by: region, match: longest_prefix, default: 1, rows: [{region: 4x, unit_price: 1}]",
+            "'4x' is no prefix; write 1 to 17",
+        ),
+        ("by: region, price_per: 60, default: 1, rows: []", "increment: is missing; a price for several units is charged by"),
+        ("by: region, price_per: 0, increment: 1, default: 1, rows: []", "price_per: is 0"),
         ("by: [region], default: 1, table: nowhere.csv", "table: there is no file 'nowhere.csv' beside this one"),
         ("by: [region], default: 1, table: ../rates.csv", "table: there is no file '../rates.csv' beside this one"),
         ("by: [region], default: 1, table: rates.csv", "rates.csv:3:4: unit_price: '0.O3' is no number"),

@@ -22,7 +22,7 @@ def matrix(cells: Cells, default: Decimal, by: tuple[str, ...] = ("region", "kin
     for number, (values, price) in enumerate(cells.items(), start=1):
         rows.append({"tier": number, "tier_from": Decimal(0), "unit_price": price, "values": list(values)})
     world = World().meter(dimensions=["region", "kind"], quantity_scale=2).account(partner_id="agent").subscription()
-    return world.price("usage", rows, own=False, model="matrix", per="event", by=list(by), **more)
+    return world.price("usage", rows, own=False, model="matrix", per="event", by=list(by), match="value", **more)
 
 
 prices = st.decimals(0, 100, places=16)
@@ -73,7 +73,7 @@ def test_two_matrices_and_a_plain_price_charge_one_event_each_by_its_own_rows() 
         {"tier": 0, "tier_from": Decimal(0), "unit_price": Decimal(5)},
         {"tier": 1, "tier_from": Decimal(0), "unit_price": Decimal(7), "values": ["cn"]},
     ]
-    world.price("second", rows, own=False, model="matrix", per="event", by=["region"]).price("third")
+    world.price("second", rows, own=False, model="matrix", per="event", by=["region"], match="value").price("third")
     desk = Desk(world.terms())
     desk.rate(event("a", {"region": "cn", "kind": "voip", "value": "1"}))
     assert dict(desk.postings.select("price_id", "amount").rows()) == {

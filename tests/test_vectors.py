@@ -117,7 +117,7 @@ def write_matrix(charge: Case, **more: Any) -> World:
     rows = tiers((None, charge["default_unit_price"]))
     for number, (value, price) in enumerate(charge["prices"].items(), start=1):
         rows.append(rows[0] | {"tier": number, "unit_price": Decimal(price), "values": [value]})
-    world = one_price("matrix", rows, per="event", by=[charge["dimension"]], **more)
+    world = one_price("matrix", rows, per="event", by=[charge["dimension"]], match="value", **more)
     world.meters[0]["dimensions"] = [charge["dimension"]]
     return world
 
