@@ -19,7 +19,8 @@ FLOORS = {
     "settlement": 1,
     "metrics": 1,
     "pipelines": 2,
-    "cli": 3,
+    "commands": 3,
+    "cli": 4,
 }
 
 HOMES = {
@@ -32,8 +33,8 @@ HOMES = {
     "deltalake": {"ledger"},
     "ruamel": {"catalog"},
     "typst": {"invoicing"},
-    "typer": {"cli"},
-    "rich": {"cli"},
+    "typer": {"cli", "commands"},
+    "rich": {"commands"},
 }
 
 

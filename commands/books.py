@@ -1,0 +1,91 @@
+"""`boss ledger`: check it, verify it, keep it in order."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import pipelines.checks
+from commands.terminal import (
+    HERE,
+    Format,
+    FormatOption,
+    PeriodOption,
+    WorkspaceOption,
+    messages,
+    open_workspace,
+    progress,
+    show,
+)
+from pipelines.checks import AUDIT_DAYS
+from schemas.period import Period
+
+app = typer.Typer(no_args_is_help=True, help="The ledger: check and verify it, compact closed months, clean up.")
+
+
+@app.command("check")
+def check_ledger(workspace: WorkspaceOption = HERE, format: FormatOption = Format.TABLE) -> None:
+    """Compare what must agree: ledger and lines, lines and invoices, statements and shares, journal debits and credits.
+
+    Exits with 1 when something differs. Example: `boss ledger check`
+    """
+    results = pipelines.checks.run_checks(open_workspace(workspace))
+    show(results, format)
+    if not results["agrees"].all():
+        raise typer.Exit(1)
+
+
+@app.command("stats")
+def ledger_stats(workspace: WorkspaceOption = HERE, format: FormatOption = Format.TABLE) -> None:
+    """Show rows, files and bytes of the ledger per month."""
+    show(pipelines.checks.ledger_stats(open_workspace(workspace)), format)
+
+
+@app.command("compact")
+def compact_ledger(period: PeriodOption, workspace: WorkspaceOption = HERE) -> None:
+    """Rewrite a month of the ledger as few sorted files. Amounts and positions stay as they are."""
+    with progress("compacting"):
+        files = pipelines.checks.compact_month(open_workspace(workspace), Period.parse(period))
+    messages.print(f"{files} files of {period} rewritten." if files else f"Nothing to gain in {period}.")
+
+
+@app.command("verify")
+def verify_ledger(
+    workspace: WorkspaceOption = HERE,
+    head: Annotated[list[str] | None, typer.Option(help="A head printed earlier; must still be in the chain.")] = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Compare every file, position and commit with the chain of digests, and print where each table's chain stands.
+
+    Note the heads down elsewhere: with them a later run shows that nothing before them was rewritten. Exits with 1 when
+    something was changed, and then prints what. Example: `boss ledger verify --head postings/1234/9f86d0...`
+    """
+    with progress("verifying") as status:
+        verified = pipelines.checks.verify_ledger(open_workspace(workspace), head or [], status.update)
+    if format is Format.TABLE or verified.findings.is_empty():
+        show(verified.heads, format)
+    if not verified.findings.is_empty():
+        messages.print(f"{verified.findings.height} findings: the ledger is not what was committed.")
+        show(verified.findings, format)
+        raise typer.Exit(1)
+
+
+@app.command("vacuum")
+def vacuum_ledger(
+    workspace: WorkspaceOption = HERE,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete the files; without it they are only listed.")] = False,
+    keep_days: Annotated[int, typer.Option(help="Days to keep files that a compaction replaced.")] = AUDIT_DAYS,
+    below_audit_window: Annotated[bool, typer.Option("--below-audit-window", help="Yes, fewer days than that.")] = False,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """List files that the ledger needs no more: of commits that did not happen, and replaced before the audit window.
+
+    Example: `boss ledger vacuum`, then `boss ledger vacuum --delete`
+    """
+    with progress("looking at files"):
+        removals = pipelines.checks.vacuum_ledger(
+            open_workspace(workspace), keep_days, delete=delete, below_audit_window=below_audit_window
+        )
+    show(removals, format)
+    messages.print(f"{removals.height} files, {removals['bytes'].sum():,} bytes {'deleted' if delete else 'could be deleted'}.")
