@@ -8,7 +8,7 @@ from typing import NamedTuple
 import polars as pl
 
 from catalog.row_text import described, readable
-from schemas.book import BOOK_FRAMES, Book
+from schemas.book import BOOK_FRAMES, PRICES, Book
 from schemas.frames import FrameSchema
 from schemas.roster import ROSTER_FRAMES, Roster
 
@@ -24,6 +24,16 @@ CHANGES = FrameSchema(
     },
 )
 """One row per row that came or went, and per value that changed."""
+
+CHANGED_PRICES = FrameSchema(
+    "CHANGED_PRICES",
+    {
+        "price_id": pl.String,
+        "price_version": pl.String,  # '2026-01-01' of the list, '2026-01-01/acme' of own terms
+        "change": pl.String,  # added | removed | changed
+    },
+)
+"""One row per price version of which a price, tier or filter row differs."""
 
 
 class _Identity(NamedTuple):
@@ -88,6 +98,27 @@ def diff_books(old: Book | None, new: Book) -> pl.DataFrame:
 def diff_rosters(old: Roster | None, new: Roster) -> pl.DataFrame:
     """CHANGES from the old roster (None: an empty one) to the new, in the order of frames and ids."""
     return _diff(ROSTER_FRAMES, old, new)
+
+
+def changed_prices(old: tuple[Book | None, Roster | None], new: tuple[Book, Roster]) -> pl.DataFrame:
+    """CHANGED_PRICES of list prices and own terms, by (price_id, price_version)."""
+    before, after = _price_texts(old), _price_texts(new)
+    both = before.join(after, on=_PRICE_KEY, how="full", coalesce=True, suffix="_after")
+    kind = pl.when(pl.col("text").is_null()).then(pl.lit("added")).when(pl.col("text_after").is_null()).then(pl.lit("removed"))
+    changed = both.filter(pl.col("text").ne_missing(pl.col("text_after"))).with_columns(
+        change=kind.otherwise(pl.lit("changed"))
+    )
+    return CHANGED_PRICES.select(changed.sort(_PRICE_KEY))
+
+
+def _price_texts(versions: tuple[Book | None, Roster | None]) -> pl.DataFrame:
+    """`price_id`, `price_version` and all that is said of it as one `text`."""
+    schemas = {name: BOOK_FRAMES[name] for name in ("prices", "tiers", "filters")}
+    parts = [PRICES.empty().select(*_PRICE_KEY, text=pl.lit(""))]
+    for version in versions:
+        frames = [getattr(version, name) for name in schemas if hasattr(version, name)]
+        parts += [frame.select(*_PRICE_KEY, text=described(frame, frame.columns)) for frame in frames]
+    return pl.concat(parts).group_by(_PRICE_KEY).agg(pl.col("text").sort().str.join("; "))
 
 
 def _diff(schemas: Mapping[str, FrameSchema], old: object, new: object) -> pl.DataFrame:
