@@ -108,12 +108,13 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kafka", action="store_true", help="a real Apache Kafka, which tests/kafka.py fetches")
+    parser.add_argument("--points", action="store_true", help="kill one worker at each point in turn and do nothing else")
     parser.add_argument("--folder", type=Path, help="an empty folder to keep everything in")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="torture-") as temporary:
         folder = given.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        outcome = torture(Plan(given.events, given.kills, given.seed), folder, real_kafka=given.kafka)
+        outcome = torture(Plan(given.events, given.kills, given.seed, points_only=given.points), folder, real_kafka=given.kafka)
         print(outcome.table())
         for fault in outcome.faults():
             print(f"FAULT: {fault}")

@@ -20,9 +20,6 @@ from pipelines.broker import die_with_parent
 from tests.torture_worker import POINTS
 
 ROOT = Path(__file__).parents[1]
-ARMED = 0.75
-"""Part of the workers that will kill themselves at a point."""
-
 EXPLAINED = ("Another worker has advanced", "cannot be written")
 """Why a worker may end by itself under torture: it was overtaken, or its disk was full."""
 
@@ -62,8 +59,8 @@ class Crew:
     def __init__(self, workspace: Path, settings: Mapping[str, str], logs: Path, random: Random) -> None:
         self.workers: list[Worker] = []
         self.wanted = 1
-        self.armed = True
-        """Whether new workers may kill themselves."""
+        self.armed = 0.0
+        """Part of the new workers that will kill themselves at a point."""
         self.kills: Counter[str] = Counter(dict.fromkeys(["at random", *POINTS], 0))
         self.fenced = self.starved = 0
         self.unexplained: list[str] = []
@@ -112,7 +109,7 @@ class Crew:
     def _start(self) -> None:
         self._started += 1
         point, environment = None, os.environ | self._settings
-        if self.armed and self._random.random() < ARMED:
+        if self._random.random() < self.armed:
             fewest = min(self.kills[name] for name in POINTS)
             point = self._random.choice([name for name in POINTS if self.kills[name] == fewest])
             passes = 1 if point == "assigned" else self._random.randint(1, 4)

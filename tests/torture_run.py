@@ -27,6 +27,8 @@ STOP_SECONDS = 30
 RUTHLESS = 0.01
 """How likely it is, twenty times a second, that the next blow falls before the workers have got over the last kill."""
 
+ARMED = 0.75
+"""Part of the workers that will kill themselves at a point, and how likely we kill one of those before it does."""
 KILL_ARMED = 0.1
 
 FILE_LIMITS = (0, 512, 2_000, 8_000, 20_000)
@@ -42,6 +44,8 @@ class Plan:
     seed: int = 1
     most_workers: int = 3
     flush_events: int = 2_000
+    points_only: bool = False
+    """Every worker kills itself at a point, one point after the other, and nothing else is done."""
 
 
 @dataclass
@@ -86,7 +90,7 @@ class Torture:
         try:
             while self.feed.failure is None and (self.feed.running or self._tormenting):
                 self._look_after()
-                if self._tormenting and time.monotonic() > next_deed and self._merciless():
+                if self._tormenting and not self.plan.points_only and time.monotonic() > next_deed and self._merciless():
                     self._do_something()
                     next_deed = time.monotonic() + self._random.uniform(0.5, 3)
                 time.sleep(0.05)
@@ -111,7 +115,7 @@ class Torture:
         return min(self.plan.events, self.plan.events * (self.crew.kills.total() + 1) // self.plan.kills)
 
     def _look_after(self) -> None:
-        self.crew.armed = self._tormenting
+        self.crew.armed = 0.0 if not self._tormenting else 1.0 if self.plan.points_only else ARMED
         for _ in range(self.crew.look_after()):
             reached = dict(self.feed.reached)
             self._wounds.append(
@@ -143,13 +147,13 @@ class Torture:
 
     def _do_something(self) -> None:
         deeds: dict[Callable[[Worker], None], int] = {
-            self._kill: 3,
-            self._terminate: 1,
-            self._freeze: 1,
-            self._fill_disk: 1,
-            self._change_number: 1,
-            self._compact: 1,
-            self._bill: 1,
+            self._kill: 6,
+            self._terminate: 2,
+            self._freeze: 2,
+            self._fill_disk: 2,
+            self._change_number: 2,
+            self._compact: 2,
+            self._bill: 2,
             self._stop_broker: 1 if self._node else 0,
         }
         free = [worker for worker in self.crew.workers if worker.doomed is None and worker.thaw_at is None]
