@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import polars as pl
 import typer
 
 import catalog.diff
+import pipelines.affected
 import pipelines.catalog_test
 from commands.terminal import HERE, Format, FormatOption, WorkspaceOption, messages, show
 from pipelines.workspace import Workspace
@@ -24,13 +27,24 @@ def check(workspace: WorkspaceOption = HERE) -> None:
 
 
 @app.command()
-def diff(workspace: WorkspaceOption = HERE, format: FormatOption = Format.TABLE) -> None:
-    """Show what publishing would change. Changes nothing."""
+def diff(
+    workspace: WorkspaceOption = HERE,
+    affected: Annotated[
+        bool, typer.Option("--affected", help="Only the changed prices, and how many customers have each.")
+    ] = False,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Show what publishing would change, and how many customers have each price that changes. Changes nothing."""
     opened = Workspace.open(workspace)
-    book, roster = opened.read_sources()
-    published = opened.published()
-    changes = [catalog.diff.diff_books(published[0], book), catalog.diff.diff_rosters(published[1], roster)]
-    show(pl.concat(changes), format)
+    old, new = opened.published(), opened.read_sources()
+    if not affected:
+        show(pl.concat([catalog.diff.diff_books(old[0], new[0]), catalog.diff.diff_rosters(old[1], new[1])]), format)
+    if affected or format is Format.TABLE:
+        customers = pipelines.affected.count_affected(old, new)
+        if not affected and customers.height:
+            typer.echo("\nWho has the prices that change")
+        if affected or customers.height:
+            show(customers, format)
 
 
 @app.command()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import polars as pl
 
 from catalog.diff import changed_prices
-from pipelines.workspace import Workspace
 from rating.terms import compile_terms
 from schemas.book import Book
 from schemas.frames import FrameSchema
@@ -22,11 +21,6 @@ AFFECTED = FrameSchema(
     },
 )
 """One row per changed price version, by price and version."""
-
-
-def affected_customers(workspace: Workspace) -> pl.DataFrame:
-    """AFFECTED of the drafts against the newest published versions. Raises BadCatalog with every mistake in the drafts."""
-    return count_affected(workspace.published(), workspace.read_sources())
 
 
 def count_affected(old: tuple[Book | None, Roster | None], new: tuple[Book, Roster]) -> pl.DataFrame:

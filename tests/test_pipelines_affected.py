@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 import pytest
+from typer.testing import CliRunner
 
-from pipelines.affected import affected_customers
+from cli import app
+from pipelines.affected import count_affected
 from pipelines.workspace import Workspace
 
 MINUTES = """\
@@ -25,6 +28,10 @@ def workspace(tmp_path: Path) -> Workspace:
     made = Workspace.create(tmp_path / "w", "video-conference", "2026-10")
     made.publish()
     return made
+
+
+def affected_customers(workspace: Workspace) -> pl.DataFrame:
+    return count_affected(workspace.published(), workspace.read_sources())
 
 
 def edit(workspace: Workspace, file: str, old: str, new: str) -> None:
@@ -74,3 +81,15 @@ def test_before_the_first_publication_every_price_is_new(tmp_path: Path) -> None
     affected = affected_customers(made)
     assert affected["change"].unique().to_list() == ["added"]
     assert affected.height == 30
+
+
+def test_the_command_prints_both_tables_and_either_for_programs(workspace: Workspace) -> None:
+    edit(workspace, "catalog/plans.yaml", "{unit_price: 15, flat: 200}", "{unit_price: 15, flat: 300}")
+    command = ["catalog", "diff", "-w", str(workspace.root)]
+    table = CliRunner().invoke(app, command).stdout
+    assert "flat 300" in table
+    assert "Who has the prices that change" in table
+    changes = CliRunner().invoke(app, [*command, "--format", "csv"]).stdout.splitlines()
+    assert changes[0] == "what,id,version,change,before,after"
+    customers = CliRunner().invoke(app, [*command, "--affected", "--format", "csv"]).stdout.splitlines()
+    assert customers == ["price,version,change,subscriptions,accounts", "pro.month.ports,2026-01-01,changed,3,3"]
