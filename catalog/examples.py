@@ -134,6 +134,8 @@ class _ExampleReader:
         if first is not place:
             self.problems.add(place.at("name"), f"there is another example '{entry.name}' in {first}; say what differs")
         count = len(self.problems.found)
+        if not entry.plan:
+            self.problems.add(place.at("plan"), "names no plan; say whose prices are meant")
         check_mentions("plan", entry.plan, self.plans, place.at("plan"), self.problems)
         account_id = self.account_of(entry, place)
         account = self.accounts.get(account_id or "")

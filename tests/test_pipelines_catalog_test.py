@@ -118,6 +118,7 @@ def test_usage_without_a_price_fails_unless_it_is_expected(workspace: Workspace)
 
 
 MISTAKES = {
+    "plan: [], at: 2026-10-15, total: 1": "2:21: examples.0.plan: names no plan",
     "plan: pri, at: 2026-10-15, total: 1": "2:21: examples.0.plan.0: there is no plan 'pri'; did you mean 'pro'?",
     "plan: pro, total: 1": "2:5: examples.0.at: is missing; add it",
     "plan: pro, at: 2026-10-15": "2:5: examples.0: expects nothing;",
