@@ -8,11 +8,12 @@ import pytest
 
 from tests.torture import torture
 from tests.torture_run import Plan
+from tests.torture_worker import POINTS
 
 
 @pytest.mark.torture
-def test_each_event_is_charged_once_and_right_whatever_is_done_to_the_workers(tmp_path: Path) -> None:
-    outcome = torture(Plan(events=4_000, kills=4, most_workers=2, flush_events=200), tmp_path)
+def test_each_event_is_charged_once_and_right_though_a_worker_is_killed_at_every_point_of_a_batch(tmp_path: Path) -> None:
+    outcome = torture(Plan(events=4_000, kills=len(POINTS), points_only=True), tmp_path)
     assert not outcome.faults(), outcome.table()
     assert outcome.verdict.events == 4_000
-    assert outcome.run.crew.kills.total() >= 4
+    assert all(outcome.run.crew.kills[point] for point in POINTS), outcome.table()

@@ -61,6 +61,8 @@ class Crew:
         self.wanted = 1
         self.armed = 0.0
         """Part of the new workers that will kill themselves at a point."""
+        self.most_passes = 4
+        """They do so when they pass it for the n-th time, n being at most this."""
         self.kills: Counter[str] = Counter(dict.fromkeys(["at random", *POINTS], 0))
         self.fenced = self.starved = 0
         self.unexplained: list[str] = []
@@ -112,7 +114,7 @@ class Crew:
         if self._random.random() < self.armed:
             fewest = min(self.kills[name] for name in POINTS)
             point = self._random.choice([name for name in POINTS if self.kills[name] == fewest])
-            passes = 1 if point == "assigned" else self._random.randint(1, 4)
+            passes = 1 if point == "assigned" else self._random.randint(1, self.most_passes)
             environment["TORTURE_POINT"] = f"{point}:{passes}"
         process = subprocess.Popen(
             self._command,

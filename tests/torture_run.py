@@ -78,6 +78,8 @@ class Torture:
             "BOSS_STREAM__PORT": "0",
         }
         self.crew = Crew(workspace.root, self._settings, self._logs, self._random)
+        if plan.points_only:
+            self.crew.most_passes = 1  # events wait for kills, so a second batch might not come
         self.feed = Feed(kafka, TOPIC, folder, events=plan.events, seed=plan.seed, allowed=self._allowed_events)
         self._wounds: list[Wound] = []
         self._beside: tuple[str, subprocess.Popen[bytes], Path] | None = None
