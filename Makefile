@@ -18,7 +18,7 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# 5 million events and 200 kills, some twenty minutes. Add to it with TORTURE, for example TORTURE="--kafka --seed 2".
+# 5 million events and 200 kills: give it an hour. Add to it with TORTURE, for example TORTURE="--kafka --seed 2".
 torture: $(INSTALLED)
 	$(BIN)/python tests/torture.py $(TORTURE)
 
