@@ -81,7 +81,7 @@ TIERS = FrameSchema(
         "tier_to": AMOUNT,  # units, included; null is unbounded
         "unit_price": AMOUNT,  # per unit, or per package if there is a package_size; for flat per interval and licence
         "package_size": AMOUNT,  # units in a package, each begun one due whole; null: priced by unit
-        "per_units": AMOUNT,  # units that unit_price is for where it is a rate, for example 60 seconds; null: one unit or package
+        "per_units": AMOUNT,  # units that unit_price is for, for example 60 seconds; null: one unit or package
         "flat": AMOUNT,  # due once when the tier is reached
     },
 )
