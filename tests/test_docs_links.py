@@ -41,6 +41,12 @@ def test_commands_that_are_named_exist(document: Path) -> None:
         assert line in known or line.split()[0] in known, f"boss {line}"
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=NAMES)
+def test_tests_that_are_named_exist(document: Path) -> None:
+    for name in re.findall(r"`(tests/[\w/]+\.py)", document.read_text(encoding="utf-8")):
+        assert (ROOT / name).exists(), name
+
+
 def test_the_readmes_make_targets_exist() -> None:
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"^make ([a-z]+)", (ROOT / "README.md").read_text(), re.MULTILINE)) <= set(targets)
