@@ -17,6 +17,7 @@ import polars as pl
 from catalog.versions import load_book, load_roster
 from invoicing.documents import write_documents
 from invoicing.numbering import number_invoices, read_numbers
+from invoicing.queries import LEDGER_CHECKS
 from invoicing.seller import Seller
 from ledger.book import Ledger
 from ledger.lock import writer_lock
@@ -237,8 +238,8 @@ def _check(workspace: Workspace, ledger: Ledger, draft: BillRun, invoices: pl.Da
         add_table(connection, "draft_lines", draft.lines)
         add_table(connection, "failures", draft.outcomes.filter(pl.col("outcome") == "failed").select("account_id", "reason"))
         add_table(connection, "numbered", read_numbers(pl.concat([others, INVOICES.select(invoices)])))
-        require_none(connection, "postings_are_billed_once", draft.period)
-        require_none(connection, "numbers_are_gapless")
+        for check in LEDGER_CHECKS:
+            require_none(connection, check, draft.period)
 
 
 def _read_final(workspace: Workspace, ledger: Ledger, period: Period) -> BillRun:

@@ -7,7 +7,6 @@ invoice line is written (at the currency's minor unit).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from functools import cache
 
@@ -42,27 +41,3 @@ def divide_half_up(numerator: pl.Expr, denominator: pl.Expr | int) -> pl.Expr:
 def to_amount(scaled: pl.Expr) -> pl.Expr:
     """Int128 at scale 18 -> DECIMAL(38,18), exactly. Raises when it does not fit 38 digits."""
     return scaled.cast(pl.Decimal(38, 0)) * pl.lit("0.000000000000000001").cast(pl.Decimal(38, 18))
-
-
-def to_scaled(amount: pl.Expr) -> pl.Expr:
-    """DECIMAL(38,18) -> Int128 at scale 18, exactly."""
-    return amount.to_physical()
-
-
-def spread(total: int, weights: Sequence[int]) -> list[int]:
-    """Split `total` minor units over non-negative weights by largest remainder; ties go to the earlier part.
-
-    Returns parts that add up to `total` exactly. With no weight at all everything goes to the first part.
-    """
-    if not weights:
-        return []
-    whole = sum(weights)
-    if whole == 0:
-        return [total, *[0] * (len(weights) - 1)]
-    sign = -1 if total < 0 else 1
-    shares = [divmod(abs(total) * weight, whole) for weight in weights]
-    parts = [quotient for quotient, _ in shares]
-    by_remainder = sorted(range(len(weights)), key=lambda i: (-shares[i][1], i))
-    for i in by_remainder[: abs(total) - sum(parts)]:
-        parts[i] += 1
-    return [sign * part for part in parts]
