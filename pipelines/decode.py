@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from pipelines.binary_mode import structured_values
 from pipelines.event_json import read_events
 from pipelines.event_time import judge_times, read_times
 from pipelines.message_parts import Parts, cut_exactly, cut_messages
@@ -39,8 +40,9 @@ def decode_batches(
 ) -> Decoded:
     """Every event of the messages, judged by its envelope: present, bounded, at a time that can be.
 
-    A message is one CloudEvent in JSON, a JSON array or NDJSON lines of them, or an Arrow stream. None (a tombstone) and a
-    message without any event in it, such as an empty array, give nothing. Never raises for what a message holds.
+    A message is one CloudEvent in JSON or in binary mode, a JSON array or NDJSON lines of them, or an Arrow stream. None (a
+    tombstone) and a message without any event in it, such as an empty array, give nothing. Never raises for what a message
+    holds.
 
     Args:
         batches: Messages in offset order per source.
@@ -82,7 +84,7 @@ def _flatten(batches: Sequence[RawBatch]) -> tuple[pl.DataFrame, list[bytes]]:
                 "received_at",
             )
         )
-        values += batch.values
+        values += batch.values if batch.headers is None else structured_values(batch.values, batch.headers)
     origin = pl.concat(frames).with_columns(pl.col("received_at").cast(pl.Datetime("ms", "UTC")).cast(INSTANT))
     present = [value for value in values if value is not None]
     if len(present) < len(values):

@@ -15,8 +15,10 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
+from pipelines.binary_mode import PREFIX
 from pipelines.settings import Settings, Stream
 from schemas.events import ENVELOPE, EXTENSION_NAME, UsageEvent
+from schemas.usage import RETRACTS
 
 Schema = dict[str, Any]
 
@@ -36,6 +38,8 @@ TABLE_COLUMNS = (
     f"One row per event. Columns {', '.join(ENVELOPE)}; data as `data.<property>` columns, as a struct column `data`, or in "
     "any other column. Decimals and texts keep every digit; times need a zone. Null is absent."
 )
+
+BINARY_DATA = "`data` of the event; its attributes are headers. No value: an event without data."
 
 
 class _WithoutTitles(GenerateJsonSchema):
@@ -64,6 +68,19 @@ def usage_event_schema() -> Schema:
     return schema
 
 
+def binary_headers() -> Schema:
+    """The headers of an event in binary mode: its attributes, all of them texts."""
+    event = _schema_of(UsageEvent)["properties"]
+    names = ("specversion", *ENVELOPE, RETRACTS)
+    headers = {PREFIX + name: {"type": "string", "description": event[name]["description"]} for name in names}
+    return {
+        "type": "object",
+        "properties": headers,
+        "required": [PREFIX + name for name in ("specversion", *ENVELOPE)],
+        "patternProperties": {f"^{PREFIX}[a-z0-9]{{1,20}}$": {"type": "string"}},
+    }
+
+
 def settings_schema() -> Schema:
     """boss.toml, for editors that complete and check TOML."""
     return _schema_of(Settings) | {"title": "boss.toml"}
@@ -77,7 +94,7 @@ def asyncapi_document() -> Schema:
         "info": {
             "title": "BOSS usage events",
             "version": "1.0.0",
-            "description": "Usage goes in as CloudEvents 1.0 in structured mode, keyed by account. docs/EVENTS.md explains it.",
+            "description": "Usage goes in as CloudEvents 1.0, keyed by account. docs/EVENTS.md explains it.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/cloudevents+json",
@@ -122,6 +139,8 @@ def _messages() -> dict[str, Schema]:
     event = {"$ref": "#/components/schemas/UsageEvent"}
     return {
         "event": _message("One event", "application/cloudevents+json", event),
+        "binaryEvent": _message("One event in binary mode", "application/json", {"type": "object", "description": BINARY_DATA})
+        | {"headers": binary_headers()},
         "eventArray": _message(
             "A JSON array of events", "application/cloudevents-batch+json", {"type": "array", "items": event}
         ),

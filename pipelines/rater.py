@@ -147,7 +147,11 @@ class Rater:
             return batch
         first = next((i for i, offset in enumerate(batch.offsets) if offset > have), len(batch))
         return replace(
-            batch, offsets=batch.offsets[first:], values=batch.values[first:], received_at_ms=batch.received_at_ms[first:]
+            batch,
+            offsets=batch.offsets[first:],
+            values=batch.values[first:],
+            received_at_ms=batch.received_at_ms[first:],
+            headers=None if batch.headers is None else batch.headers[first:],
         )
 
     def _commit(self, postings: pl.DataFrame, rejects: pl.DataFrame, reached: Mapping[Source, int]) -> float:

@@ -21,6 +21,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from aiokafka.errors import (
@@ -43,6 +44,8 @@ FETCH_WAIT_MS = 100
 
 END_GRACE_SECONDS = 3.0
 """How long a topic may look shorter than our position. A new partition leader may lag behind for a moment."""
+
+_HEADERS = attrgetter("headers")
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ class FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             range(first, last + 1) if whole else [record.offset for record in records],
             [record.value for record in records],
             [record.timestamp for record in records],
+            [record.headers for record in records] if any(map(_HEADERS, records)) else None,
         )
         follows, self._last[tp] = self._last[tp], last
         return Delivery(batch, self._generation, follows)

@@ -10,6 +10,9 @@ import polars as pl
 
 from schemas.frames import INSTANT, FrameSchema
 
+Header = tuple[str, bytes | None]
+"""Name and value of a header of a Kafka message."""
+
 
 @dataclass(frozen=True, slots=True)
 class RawBatch:
@@ -20,6 +23,7 @@ class RawBatch:
     offsets: Sequence[int]  # strictly increasing; gaps are allowed
     values: Sequence[bytes | None]  # None is a tombstone: no event
     received_at_ms: Sequence[int]  # when the broker (or we, for a file) got the message, ms since 1970 UTC
+    headers: Sequence[Sequence[Header]] | None = None  # of each message; None when no message has any
 
     def __len__(self) -> int:
         return len(self.values)

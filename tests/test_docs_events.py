@@ -20,7 +20,7 @@ from pipelines.rejected import open_rejects
 from pipelines.topic import ensure_topic
 from pipelines.workspace import Workspace
 from schemas.events import UsageEvent
-from schemas.usage import RawBatch
+from schemas.usage import Header, RawBatch
 from tests.stream_watch import PARTITIONS, wait_for, wait_until
 from tests.test_pipelines_worker import start
 
@@ -58,11 +58,11 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return made
 
 
-def rate(workspace: Workspace, stream: str, values: Iterable[bytes]) -> RateResult:
+def rate(workspace: Workspace, stream: str, values: Iterable[bytes], headers: list[list[Header]] | None = None) -> RateResult:
     listed = list(values)
     rater = Rater(workspace, workspace.ledger(), workspace.settings.limits)
     rater.assign([(stream, 0)])
-    return rater.process([RawBatch(stream, 0, range(len(listed)), listed, [RECEIVED_MS] * len(listed))])
+    return rater.process([RawBatch(stream, 0, range(len(listed)), listed, [RECEIVED_MS] * len(listed), headers)])
 
 
 def test_every_json_event_of_the_page_keeps_to_the_published_model() -> None:
@@ -98,10 +98,19 @@ def test_the_page_has_numbers_of_every_kind() -> None:
     assert len(NUMBERS) == 12
 
 
-def test_messages_without_an_event_give_nothing_and_binary_mode_is_a_reject(workspace: Workspace) -> None:
+def test_messages_without_an_event_give_nothing(workspace: Workspace) -> None:
     assert rate(workspace, "file:empty", [b"[]"]).events == 0
-    binary_mode = json.loads(examples("json")[0])["data"]
-    assert dict(rate(workspace, "file:binary", [json.dumps(binary_mode).encode()]).rejects) == {"missing_field": 1}
+
+
+def test_the_event_in_binary_mode_is_charged(workspace: Workspace) -> None:
+    head, _, value = examples("binary")[0].strip().partition("\n\n")
+    headers: list[Header] = [(name, text.encode()) for name, text in (line.split(": ", 1) for line in head.splitlines())]
+    done = rate(workspace, "file:binary", [value.encode()], [headers])
+    assert (done.events, done.postings > 0, dict(done.rejects)) == (1, True, {})
+    posted = workspace.ledger().postings.scan().filter(event_id="meeting-8842", role="revenue").collect()
+    assert posted["quantity_quanta"].unique().to_list() == [12_250]
+    without = rate(workspace, "file:no headers", [value.encode()])
+    assert dict(without.rejects) == {"missing_field": 1}
 
 
 def test_the_producer_of_the_page_sends_what_a_worker_charges(kafka: str, topic: str, tmp_path: Path, worker_log: Path) -> None:
