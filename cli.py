@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from commands import again, bills, books, look, prices, start, usage
+from commands import again, bills, books, copies, look, prices, start, usage
 from schemas.errors import BossError
 
 
@@ -39,6 +39,7 @@ app.add_typer(bills.app)
 app.add_typer(look.app)
 app.add_typer(again.app)
 app.add_typer(books.app, name="ledger")
+app.add_typer(copies.app, name="sync")
 
 
 if __name__ == "__main__":

