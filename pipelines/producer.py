@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
+from pipelines.login import OPEN, Login
 from pipelines.topic import ensure_topic
 from schemas.errors import Refused as NotDone
 
@@ -57,6 +58,7 @@ async def send_messages(
     messages: Iterable[Message],
     *,
     partitions: int = 4,
+    login: Login = OPEN,
     progress: Callable[[int], None] | None = None,
     compression: str | None = None,
 ) -> Delivery:
@@ -66,9 +68,10 @@ async def send_messages(
     the ledger charges an event once. `compression`: gzip, snappy, lz4, zstd, as the brokers know it.
 
     Raises:
+        BadWorkspace: The brokers refuse the login.
         Refused (schemas.errors): No broker answers, or Kafka did not take a batch; says how many were delivered before.
     """
-    partitions = await ensure_topic(bootstrap, topic, partitions, patience_seconds=PATIENCE_SECONDS)
+    partitions = await ensure_topic(bootstrap, topic, partitions, login=login, patience_seconds=PATIENCE_SECONDS)
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap,
         acks="all",
@@ -76,6 +79,7 @@ async def send_messages(
         compression_type=compression,
         max_batch_size=BATCH_BYTES,
         max_request_size=8 * BATCH_BYTES + MAX_MESSAGE_BYTES,
+        **login.options(),
     )
     sending = _Sending(producer, topic, partitions, progress or (lambda delivered: None))
     try:

@@ -69,6 +69,7 @@ def send_events(workspace: Workspace, roster: Roster, values: Iterable[bytes], r
             workspace.settings.stream.topic,
             _keyed(values, account_of_subject(roster)),
             partitions=workspace.settings.stream.partitions,
+            login=workspace.login(),
             progress=lambda count: report(f"{count:,} events sent"),
         )
     )

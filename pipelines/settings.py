@@ -7,9 +7,9 @@ below a setting is its meaning, as docs/OPERATIONS.md and the published schema g
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from schemas.errors import BadWorkspace
@@ -20,6 +20,27 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"
 
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class KafkaSecurity(_Table):
+    """How to log in to the Kafka cluster. Names of files are relative to the workspace."""
+
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """What the brokers' listener speaks: TLS or not, a user with a password (SASL) or not."""
+    mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = "SCRAM-SHA-512"
+    """How the password is shown to the broker."""
+    user: str = ""
+    """Who logs in."""
+    password: SecretStr = SecretStr("")
+    """The user's password. From the environment only; boss.toml is no place for it."""
+    password_file: str = ""
+    """File that holds the password and nothing else, instead of the variable."""
+    ca_file: str = ""
+    """Certificates (PEM) of the authorities that sign the brokers' certificates. Empty: those of the operating system."""
+    certificate_file: str = ""
+    """Certificate (PEM) of this client, when the brokers ask for one."""
+    key_file: str = ""
+    """Its private key (PEM, not encrypted); empty when certificate_file holds it too."""
 
 
 class Company(_Table):
@@ -98,6 +119,7 @@ class Settings(BaseSettings):
 
     kafka: str = ""
     """Bootstrap servers, `host:port` with commas between them. Empty: no Kafka, and `boss rate` writes the ledger itself."""
+    kafka_security: KafkaSecurity = KafkaSecurity()
     company: Company = Company()
     billing: Billing = Billing()
     stream: Stream = Stream()
@@ -125,6 +147,11 @@ def read_settings(path: Path) -> Settings:
         raise BadWorkspace(f"There is no workspace in {path.parent}. Make one with `boss init {path.parent}`.")
     try:
         values: dict[str, Any] = TomlConfigSettingsSource(Settings, toml_file=path)()
+        if "password" in values.get("kafka_security", {}):
+            raise BadWorkspace(
+                f"{path} holds a password. Take it out, and give it as BOSS_KAFKA_SECURITY__PASSWORD or in a file that "
+                "kafka_security.password_file names."
+            )
         return Settings(**values)
     except ValidationError as error:
         problems = "\n".join(f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())

@@ -24,5 +24,6 @@ def run_worker(workspace: Workspace) -> int:
         raise Refused("There is no Kafka to read from. Set BOSS_KAFKA, or start `boss dev`, which brings a small one.")
     workspace.versions()
     with writer_lock(workspace.ledger_folder, exclusive=False):
-        run_stream(Rater(workspace, workspace.ledger(), settings.limits), settings.kafka, settings.stream)
+        rater = Rater(workspace, workspace.ledger(), settings.limits)
+        run_stream(rater, settings.kafka, settings.stream, workspace.login())
     return 0

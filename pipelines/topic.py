@@ -7,8 +7,10 @@ import logging
 import math
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.conn import create_conn
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnsupportedCodecError, for_code
 
+from pipelines.login import FINAL, OPEN, Login
 from schemas.errors import BadWorkspace, Refused, StreamMoved
 
 log = logging.getLogger(__name__)
@@ -34,19 +36,21 @@ def unreadable(topic: str, error: KafkaError) -> Refused:
     return Refused(f"Topic '{topic}' cannot be read: {error}.{hint} Nothing is lost; a restart continues from the ledger.")
 
 
-async def ensure_topic(bootstrap: str, topic: str, partitions: int, *, patience_seconds: float = math.inf) -> int:
+async def ensure_topic(
+    bootstrap: str, topic: str, partitions: int, *, login: Login = OPEN, patience_seconds: float = math.inf
+) -> int:
     """Wait for the broker, then make sure the topic exists. Returns its number of partitions, which may be another one.
 
     A broker that is not up yet is waited for, with one line in the log every few seconds.
 
     Raises:
         Refused: No broker answered within `patience_seconds`.
-        BadWorkspace: Kafka refuses to create the topic; says why.
+        BadWorkspace: Kafka refuses the login, or to create the topic; says why.
     """
     now = asyncio.get_running_loop().time
     deadline = now() + patience_seconds
     while True:
-        admin = await _reach(bootstrap, deadline - now())
+        admin = await reach_kafka(bootstrap, login, deadline - now())
         try:
             found = await _declare(admin, topic, partitions)
             break
@@ -72,44 +76,66 @@ async def _declare(admin: AIOKafkaAdminClient, topic: str, partitions: int) -> i
         described = (await admin.describe_topics([topic]))[0]
         if described["error_code"] == 0 and described["partitions"]:
             return len(described["partitions"])
+        error = for_code(described["error_code"])
+        if described["error_code"] and not error.retriable:
+            raise BadWorkspace(f"Kafka does not show the topic '{topic}' ({error.description}). Ask for the right to read it.")
         await asyncio.sleep(0.1)  # created, and not known everywhere yet
 
 
-async def _reach(bootstrap: str, patience_seconds: float) -> AIOKafkaAdminClient:
+async def reach_kafka(bootstrap: str, login: Login, patience_seconds: float) -> AIOKafkaAdminClient:
+    """A started admin client, once a broker answers.
+
+    Raises:
+        Refused: None did within the time.
+        BadWorkspace: One did and refuses the login, which is not tried again.
+    """
     now = asyncio.get_running_loop().time
     reminded, deadline = -math.inf, now() + patience_seconds
     while True:
         try:
-            await _knock(bootstrap)
-            return await _connect(bootstrap)
+            await _knock(bootstrap, login)
+            return await _connect(bootstrap, login)
+        except FINAL as error:
+            raise login.refused(bootstrap, error) from None
         except (KafkaError, OSError) as error:
+            hint = f" Does its listener speak {login.protocol} (kafka_security.protocol)?" if _hung_up(login, error) else ""
             if now() >= deadline:
-                raise Refused(f"Kafka at {bootstrap} does not answer ({type(error).__name__}). Is it running?") from None
+                raise Refused(f"Kafka at {bootstrap} does not answer ({type(error).__name__}). Is it running?{hint}") from None
             if now() - reminded >= REMIND_SECONDS:
                 reminded = now()
-                log.warning("Waiting for Kafka at %s: no answer yet (%s).", bootstrap, type(error).__name__)
+                log.warning("Waiting for Kafka at %s: no answer yet (%s).%s", bootstrap, type(error).__name__, hint)
             await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _knock(bootstrap: str) -> None:
-    """Open a connection to any of the servers; aiokafka would log an error line for each that does not answer."""
-    problem: OSError = ConnectionError(f"'{bootstrap}' names no server")
+def _hung_up(login: Login, error: Exception) -> bool:
+    """Whether somebody took the connection and did not talk: a broker that starts, stops, or expects another greeting."""
+    return isinstance(error, KafkaError) or (login.tls is not None and isinstance(error, TimeoutError | ConnectionResetError))
+
+
+async def _knock(bootstrap: str, login: Login) -> None:
+    """Log in to any of the servers; aiokafka's clients would log an error line for each that does not answer, and hide why."""
+    problem: Exception = ConnectionError(f"'{bootstrap}' names no server")
     for server in bootstrap.split(","):
         host, _, port = server.strip().rpartition(":")
         try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(host.strip("[]"), int(port)), KNOCK_SECONDS)
-        except OSError as error:
-            problem = error
+            number = int(port)
         except ValueError:
             raise BadWorkspace(f"'{server}' is no Kafka server. Write BOSS_KAFKA as host:port, several with commas.") from None
+        try:
+            timeout = int(KNOCK_SECONDS * 1000)
+            connection = await create_conn(host.strip("[]"), number, request_timeout_ms=timeout, **login.options())
+        except FINAL:
+            raise
+        except (KafkaError, OSError) as error:
+            problem = error
         else:
-            writer.close()
+            connection.close()
             return
     raise problem
 
 
-async def _connect(bootstrap: str) -> AIOKafkaAdminClient:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="boss", request_timeout_ms=10_000)
+async def _connect(bootstrap: str, login: Login) -> AIOKafkaAdminClient:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="boss", request_timeout_ms=10_000, **login.options())
     try:
         await admin.start()
     except BaseException:

@@ -22,6 +22,7 @@ import faust
 import structlog
 
 from pipelines.health import Health
+from pipelines.login import OPEN, Login
 from pipelines.logs import start_logging
 from pipelines.settings import Stream
 from pipelines.sink import FlushLimits, Rates, Sink
@@ -41,23 +42,24 @@ MESSAGES_PER_POLL = 5_000
 """Bounds memory: the embedded broker ignores limits in bytes."""
 
 
-def run_stream(rater: Rates, kafka: str, stream: Stream) -> None:
+def run_stream(rater: Rates, kafka: str, stream: Stream, login: Login = OPEN) -> None:
     """Read `stream.topic` of the brokers `kafka` until told to stop by SIGTERM or SIGINT. For the main thread of a process.
 
     Raises:
+        BadWorkspace: The brokers refuse the login.
         StreamMoved: The topic is not the one the ledger has positions for.
         Fenced: Another worker has taken over one of our partitions. Starting again is all that is needed.
         LedgerUnwritable and other BossErrors: As raised by the rater. Nothing of those messages is lost.
     """
     start_logging()
-    asyncio.run(_run(rater, kafka, stream))
+    asyncio.run(_run(rater, kafka, stream, login))
 
 
-async def _run(rater: Rates, kafka: str, stream: Stream) -> None:
+async def _run(rater: Rates, kafka: str, stream: Stream, login: Login) -> None:
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-    reach = asyncio.ensure_future(ensure_topic(kafka, stream.topic, stream.partitions))
+    reach = asyncio.ensure_future(ensure_topic(kafka, stream.topic, stream.partitions, login=login))
     stopped = asyncio.ensure_future(stop.wait())
     await asyncio.wait([reach, stopped], return_when=asyncio.FIRST_COMPLETED)
     if not reach.done():
@@ -66,13 +68,13 @@ async def _run(rater: Rates, kafka: str, stream: Stream) -> None:
     reach.result()
     stopped.cancel()
     with tempfile.TemporaryDirectory(prefix="boss-") as folder:
-        await Worker(rater, kafka, stream, Path(folder)).run(stop)
+        await Worker(rater, kafka, stream, login, Path(folder)).run(stop)
 
 
 class Worker:
     """One member of the consumer group: the Faust app, its sink, and the reason it stops."""
 
-    def __init__(self, rater: Rates, kafka: str, stream: Stream, folder: Path) -> None:
+    def __init__(self, rater: Rates, kafka: str, stream: Stream, login: Login, folder: Path) -> None:
         """Make it inside the event loop it will run in. `folder`: an empty folder that Faust wants to have."""
         self._stream = stream
         self._name = f"kafka:{stream.topic}@{stream.epoch}"
@@ -80,7 +82,7 @@ class Worker:
         self._failed = asyncio.Event()
         self.health = Health()
         self.sink = Sink(rater, FlushLimits(stream.flush_seconds, stream.flush_events), self.health.record)
-        self.app = self._make_app(kafka, folder)
+        self.app = self._make_app(kafka, login, folder)
         self.health.serve(self.app)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -108,11 +110,12 @@ class Worker:
             raise self._reason
         log.info("stopped", events=self.health.events, flushes=self.health.flushes)
 
-    def _make_app(self, kafka: str, folder: Path) -> Any:
+    def _make_app(self, kafka: str, login: Login, folder: Path) -> Any:
         stream = self._stream
         app = faust.App(
             stream.group,
             broker=[f"kafka://{server.strip()}" for server in kafka.split(",")],
+            broker_credentials=_credentials(login),
             store="memory://",
             datadir=str(folder),
             topic_partitions=stream.partitions,
@@ -213,6 +216,15 @@ class Worker:
                     f"The worker cannot serve /healthz and /metrics on {self._stream.host}:{self._stream.port} "
                     f"({error.strerror}). Give it another stream.port, or 0 for none."
                 ) from None
+
+
+def _credentials(login: Login) -> Any:
+    """The login as Faust knows it."""
+    if login.by_password:
+        return faust.SASLCredentials(
+            username=login.user, password=login.password, ssl_context=login.tls, mechanism=login.mechanism
+        )
+    return None if login.tls is None else faust.SSLCredentials(login.tls)
 
 
 def _exit_after(seconds: float, code: int) -> None:

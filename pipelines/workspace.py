@@ -18,6 +18,7 @@ import catalog.roster_source
 import catalog.templates
 import catalog.versions
 from ledger.book import Ledger, open_ledger
+from pipelines.login import Login, read_login
 from pipelines.settings import Settings, read_settings
 from schemas.book import Book
 from schemas.errors import BadWorkspace, NothingPublished
@@ -102,6 +103,10 @@ class Workspace:
     def stream_name(self) -> str:
         """Names the usage topic's positions in the ledger."""
         return f"kafka:{self.settings.stream.topic}@{self.settings.stream.epoch}"
+
+    def login(self) -> Login:
+        """How to log in to Kafka. Raises BadWorkspace when the settings contradict each other or a file is missing."""
+        return read_login(self.settings.kafka_security, self.root)
 
     def read_sources(self) -> tuple[Book, Roster]:
         """The drafts as written in catalog/ and roster/. Raises BadCatalog with every mistake."""

@@ -32,10 +32,10 @@ def worker_log(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def kafka_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaNode]:
-    """A running Apache Kafka."""
+    """A running Apache Kafka, open on one port and guarded on two others."""
     lack = missing()
     assert lack is None, lack
-    node = KafkaNode(tmp_path_factory.mktemp("kafka"))
+    node = KafkaNode(tmp_path_factory.mktemp("kafka"), guarded=True)
     try:
         node.start()
         yield node

@@ -1,4 +1,4 @@
-"""A real Apache Kafka for tests: fetched from Maven Central once, one KRaft node on loopback, stopped afterwards.
+"""A real Apache Kafka for tests: fetched from Maven Central once, one or three KRaft nodes on loopback, stopped afterwards.
 
 python tests/kafka.py --available    says whether the tests marked `kafka` can run here, and if not why
 python tests/kafka.py --fetch        fetches it now
@@ -25,6 +25,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from pipelines.broker import die_with_parent, free_port
+from tests.certificates import make_authority, make_certificate
 
 VERSION = "4.1.0"
 CACHE = Path(__file__).parents[1] / ".kafka"
@@ -46,23 +47,46 @@ POM = f"""\
 
 SETTINGS = """\
 process.roles=broker,controller
-node.id=1
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+node.id={number}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{more_listeners}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{more_listeners}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL
+inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
-controller.quorum.voters=1@127.0.0.1:{controller}
+controller.quorum.voters={voters}
+controller.quorum.election.timeout.ms=500
+controller.quorum.fetch.timeout.ms=1000
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 log.dirs={folder}/data
 auto.create.topics.enable=false
+default.replication.factor={copies}
+min.insync.replicas={in_sync}
 offsets.topic.num.partitions=4
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor={copies}
 transaction.state.log.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor={copies}
+transaction.state.log.min.isr={in_sync}
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 log.retention.check.interval.ms=1000
 log.initial.task.delay.ms=1000
+log.cleaner.backoff.ms=500
 """
+
+GUARDED = """\
+ssl.keystore.type=PEM
+ssl.keystore.location={keys}/server.pem
+ssl.truststore.type=PEM
+ssl.truststore.location={keys}/ca.pem
+listener.name.ssl.ssl.client.auth=required
+sasl.enabled.mechanisms=SCRAM-SHA-512,SCRAM-SHA-256
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+"""
+
+USER, PASSWORD = "boss", "a-password+of;the/test"
+"""Who may log in to the guarded listener."""
 
 
 def missing() -> str | None:
@@ -91,22 +115,64 @@ def fetch() -> Path:
 
 
 class KafkaNode:
-    """One Kafka in `folder`; its topics are on disk and survive a restart."""
+    """One Kafka in `folder`; its topics are on disk and survive a restart.
 
-    def __init__(self, folder: Path) -> None:
+    Beside `bootstrap`, which is open to all, a guarded one has `tls`, which asks for a client's certificate, and `login`, which
+    asks for USER and PASSWORD over TLS. The certificates are in `keys`: ca.pem, client.pem.
+    """
+
+    def __init__(self, folder: Path, *, guarded: bool = False, heap: str = "400m") -> None:
         self.folder = folder
         self.port = free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
+        self.keys = folder / "keys"
+        self.tls, self.login = (f"127.0.0.1:{free_port()}" if guarded else "" for _ in range(2))
+        self.controller = free_port()
+        self._heap = heap
         self._jars = fetch()
         self._config = folder / "server.properties"
-        self._config.write_text(SETTINGS.format(port=self.port, controller=free_port(), folder=folder))
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        self._java("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(self._config)).wait()
         self._process: subprocess.Popen[bytes] | None = None
+        self._prepared = False
+
+    def prepare(self, number: int, voters: str, copies: int, cluster: str) -> None:
+        """Write its settings and make its folder ready, as node `number` of a cluster."""
+        more = f",SSL://{self.tls},SASL_SSL://{self.login}" if self.tls else ""
+        settings = SETTINGS.format(
+            number=number,
+            port=self.port,
+            controller=self.controller,
+            more_listeners=more,
+            voters=voters,
+            folder=self.folder,
+            copies=copies,
+            in_sync=max(1, copies - 1),
+        )
+        users = []
+        if self.tls:
+            self.keys.mkdir()
+            make_authority(self.keys)
+            make_certificate(self.keys, "server")
+            make_certificate(self.keys, "client")
+            settings += GUARDED.format(keys=self.keys)
+            for mechanism in ("SCRAM-SHA-512", "SCRAM-SHA-256"):
+                users += ["--add-scram", f'{mechanism}=[name={USER},password="{PASSWORD}"]']
+        self._config.write_text(settings)
+        self._java("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(self._config), *users).wait()
+        self._prepared = True
 
     def start(self) -> None:
         """Start and wait until it answers."""
+        self.launch()
+        self.wait_until_it_answers()
+
+    def launch(self) -> None:
+        """Start and do not wait. A node that no cluster has prepared is one of its own."""
+        if not self._prepared:
+            self.prepare(1, f"1@127.0.0.1:{self.controller}", 1, new_cluster())
         self._process = self._java("kafka.Kafka", str(self._config))
+
+    def wait_until_it_answers(self) -> None:
+        assert self._process is not None
         deadline = time.monotonic() + START_SECONDS
         while not asyncio.run(_answers(self.bootstrap)):
             if time.monotonic() > deadline or self._process.poll() is not None:
@@ -124,8 +190,14 @@ class KafkaNode:
                 self._process.wait()
             self._process = None
 
+    def tool(self, main: str, *arguments: str) -> str:
+        """What one of Kafka's own command line tools prints."""
+        command = ["java", "-Xmx200m", "-XX:TieredStopAtLevel=1", "-cp", f"{self._jars}/*", main, *arguments]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+        return done.stdout
+
     def _java(self, main: str, *arguments: str) -> subprocess.Popen[bytes]:
-        command = ["java", "-Xmx400m", "-XX:+UseSerialGC", "-cp", f"{self._jars}/*", main, *arguments]
+        command = ["java", f"-Xmx{self._heap}", "-XX:+UseSerialGC", "-cp", f"{self._jars}/*", main, *arguments]
         with (self.folder / "kafka.log").open("ab") as log:
             return subprocess.Popen(
                 command,
@@ -135,6 +207,36 @@ class KafkaNode:
                 env={**os.environ, "LC_ALL": "C"},
                 preexec_fn=die_with_parent if sys.platform == "linux" else None,
             )
+
+
+def new_cluster() -> str:
+    """A name for a new cluster, as Kafka wants it."""
+    return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
+class KafkaCluster:
+    """Three Kafka nodes; each topic is kept three times, and two copies of a message must be written."""
+
+    def __init__(self, folder: Path) -> None:
+        self.nodes: list[KafkaNode] = []
+        for number in (1, 2, 3):
+            (folder / str(number)).mkdir()
+            self.nodes.append(KafkaNode(folder / str(number), heap="256m"))
+        voters = ",".join(f"{number}@127.0.0.1:{node.controller}" for number, node in enumerate(self.nodes, 1))
+        cluster = new_cluster()
+        for number, node in enumerate(self.nodes, 1):
+            node.prepare(number, voters, 3, cluster)
+        self.bootstrap = ",".join(node.bootstrap for node in self.nodes)
+
+    def start(self) -> None:
+        for node in self.nodes:
+            node.launch()
+        for node in self.nodes:
+            node.wait_until_it_answers()
+
+    def stop(self) -> None:
+        for node in self.nodes:
+            node.stop(signal.SIGKILL)
 
 
 async def _answers(bootstrap: str) -> bool:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -108,6 +109,14 @@ def test_a_table_of_the_page_is_what_the_code_says(name: str, update_golden: boo
     assert found[2] == TABLES[name](), UPDATE
 
 
+OTHER = {
+    "billing.starts": "2027-01",
+    "kafka_security.protocol": "SASL_SSL",
+    "kafka_security.mechanism": "SCRAM-SHA-256",
+}
+"""Another value than the default, where not every text is one."""
+
+
 @pytest.mark.parametrize("row", setting_rows(), ids=lambda row: row[0].strip("`"))
 def test_a_setting_can_be_set_by_its_environment_variable(
     row: tuple[str, str, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -116,14 +125,14 @@ def test_a_setting_can_be_set_by_its_environment_variable(
     (tmp_path / "boss.toml").write_text("")
     value: Any = json.loads(default)
     if isinstance(value, str):
-        value = {"billing.starts": "2027-01"}.get(key, "OTHER")
+        value = OTHER.get(key, "OTHER")
     else:
         value += 1
     monkeypatch.setenv(variable, str(value))
     setting: Any = Workspace.open(tmp_path).settings
     for name in key.split("."):
         setting = getattr(setting, name)
-    assert setting == value
+    assert (setting.get_secret_value() if isinstance(setting, SecretStr) else setting) == value
 
 
 def test_the_page_says_of_every_folder_of_a_workspace_whether_it_must_be_kept() -> None:

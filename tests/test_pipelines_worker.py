@@ -44,7 +44,8 @@ POISON = {  # and a tombstone between them, which is no event at all
 }
 
 
-def start(workspace: Workspace, kafka: str, topic: str, log: Path) -> subprocess.Popen[bytes]:
+def start(workspace: Workspace, kafka: str, topic: str, log: Path, **more: str) -> subprocess.Popen[bytes]:
+    """A `boss worker`; `more` are variables of its environment."""
     environment = {
         "BOSS_KAFKA": kafka,
         "BOSS_STREAM__TOPIC": topic,
@@ -52,6 +53,7 @@ def start(workspace: Workspace, kafka: str, topic: str, log: Path) -> subprocess
         "BOSS_STREAM__SESSION_SECONDS": "1",
         "BOSS_STREAM__FLUSH_EVENTS": "200",
         "BOSS_STREAM__PORT": "0",
+        **more,
     }
     command = [sys.executable, "-m", "cli", "worker", "--workspace", str(workspace.root)]
     with log.open("ab") as out:
