@@ -144,7 +144,7 @@ def run_floor(fan_out: int, threads: int, rounds: int) -> None:
     database.execute("set preserve_insertion_order = false")
     charges = step.terms.usage.join(step.terms.meters.select("meter", "event_type"), on="meter").with_row_index("number")
     named = charges.select(
-        "number", "event_type", "subscription_id", "account_id", "price_id", "price_version", "meter_id",
+        "number", "event_type", "subscription_id", "counted_for", "account_id", "price_id", "price_version", "meter_id",
         "quantity_scale", "currency", "tax_class",
     )  # fmt: skip
     database.register("given", named.to_arrow())
@@ -210,7 +210,7 @@ def run_memory(millions: int) -> None:
         if isinstance(state, Counters):
             state.load(
                 pl.select(
-                    subscription_id=pl.lit("sub-") + (number // 3).cast(pl.String).str.zfill(8),
+                    counted_for=pl.lit("sub-") + (number // 3).cast(pl.String).str.zfill(8),
                     price_id=pl.lit("price-") + (number % 3).cast(pl.String),
                     price_version=pl.lit("2026-01-01"),
                     usage_period=pl.lit(date(2026, 10, 1)),

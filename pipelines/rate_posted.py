@@ -21,7 +21,7 @@ from rating.measure import MEASURED
 from rating.price import price_usage, share_revenue
 from rating.terms import Terms
 from schemas.frames import INSTANT
-from schemas.ledger import POSITION_KEY, Role
+from schemas.ledger import AGGREGATE_KEY, POSITION_KEY, Role
 from schemas.usage import EVENTS, PROPERTY, RejectReason
 
 _TENS = pl.Series("tens", [10**exponent for exponent in range(19)], dtype=pl.Int128)
@@ -37,8 +37,8 @@ class Matched:
     rejected: pl.DataFrame  # REJECTED: usage without a price, or that cannot be rated exactly
 
     def names(self) -> pl.DataFrame:
-        """`charged` with the price_id and price_version that are posted."""
-        return self.charged.hstack(self.terms.usage.select("price_id", "price_version")[self.charged["charge"]])
+        """`charged` with the names of the aggregate that are posted."""
+        return self.charged.hstack(self.terms.usage.select(AGGREGATE_KEY[:3])[self.charged["charge"]])
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Priced:
 
     def steps(self, events: pl.DataFrame) -> pl.DataFrame:
         """What `Counters.advance` and `Points.advance` take over of these rows, as if they stood in the ledger."""
-        names = self.terms.usage.select("subscription_id", "price_id", "price_version", "meter_id")[self.rows["charge"]]
+        names = self.terms.usage.select(*AGGREGATE_KEY[:3], "meter_id")[self.rows["charge"]]
         origin = events.select(*POSITION_KEY[:3], *EVENT, "occurred_at")[self.rows["event"]]
         moved = self.rows.select(
             "usage_period", "quantity_quanta", "value", pl.col("before_quanta").fill_null(0), "after_quanta"
@@ -75,8 +75,7 @@ class Priced:
         shares = shares.with_columns(self.shares["amount"], role=pl.lit(Role.SHARE.value))
         both = pl.concat([frame.select(*_SUMMED, "charge", "step", "amount") for frame in (revenue, shares)])
         sums = both.group_by(_SUMMED).agg(pl.col("charge").first(), quanta=pl.col("step").sum(), scaled=pl.col("amount").sum())
-        names = ["account_id", "subscription_id", "price_id", "price_version", "currency"]
-        return SUMS.select(sums.hstack(self.terms.usage.select(names)[sums["charge"]]))
+        return SUMS.select(sums.hstack(self.terms.usage.select("account_id", *AGGREGATE_KEY[:3], "currency")[sums["charge"]]))
 
 
 _SUMMED = ["aggregate", "usage_period", "role", "partner_id"]

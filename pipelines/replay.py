@@ -27,7 +27,7 @@ DIFFERENCES = FrameSchema(
     "DIFFERENCES",
     {
         "account_id": pl.String,
-        "subscription_id": pl.String,
+        "counted_for": pl.String,
         "price_id": pl.String,
         "price_version": pl.String,
         "usage_period": pl.Date,

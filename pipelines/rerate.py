@@ -32,7 +32,7 @@ CHANGES = FrameSchema(
     "CHANGES",
     {
         "account_id": pl.String,
-        "subscription_id": pl.String,
+        "counted_for": pl.String,
         "price_id": pl.String,
         "price_version": pl.String,
         "usage_period": pl.Date,

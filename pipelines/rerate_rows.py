@@ -19,7 +19,7 @@ from schemas.ledger import AGGREGATE_KEY, POINT_COLUMNS, POSTINGS, Role
 from schemas.usage import RejectReason
 
 _INEXACT = [RejectReason.QUANTITY_TOO_LARGE.value, RejectReason.BAD_QUANTITY.value]
-_PLACE = ["price_version", "usage_period"]
+_PLACE = ["counted_for", "price_version", "usage_period"]
 
 
 def correct_rows(rows: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
@@ -35,7 +35,7 @@ def correct_rows(rows: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
     moved = placed.filter(pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_new")) for name in _PLACE))
     if moved.is_empty():
         return POSTINGS.empty()
-    lost = moved.drop_nulls("price_version").select("subscription_id", *_PLACE).unique()
+    lost = moved.drop_nulls("price_version").select(_PLACE).unique()
     taken = standing.join(lost, on=lost.columns, how="semi", maintain_order="left")
     emptied = rows.filter(pl.col("price_id") == wanted.price_id).join(lost, on=lost.columns, how="semi")
     back = take_back(taken, emptied, wanted)
@@ -67,14 +67,13 @@ def _with_range(usage: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
 def _placed(usage: pl.DataFrame, revenue: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
     """One row per event of the range that the price charges or has charged: where it stands, and where it belongs (`_new`)."""
     inside = usage.filter("in_range")
-    ids = inside.select("event", *EVENT, "meter_id", "subscription_id")
+    ids = inside.select("event", *EVENT, "meter_id")
     old = revenue.select(*EVENT, "meter_id", *_PLACE).join(ids, on=[*EVENT, "meter_id"])
     matched = match_posted(inside.drop("event", "in_range"), wanted.of(wanted.versions))
     _require_exact(matched.rejected, wanted)
     found = matched.names().with_columns(event=inside["event"].gather(matched.charged["event"]))
     new = found.select("event", *(pl.col(name).alias(f"{name}_new") for name in _PLACE))
-    both = old.select("event", *_PLACE).join(new, on="event", how="full", coalesce=True)
-    return both.join(ids.select("event", "subscription_id"), on="event")
+    return old.select("event", *_PLACE).join(new, on="event", how="full", coalesce=True)
 
 
 def _to_post(usage: pl.DataFrame, placed: pl.DataFrame, moved: pl.DataFrame, taken: pl.DataFrame) -> pl.DataFrame:

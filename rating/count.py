@@ -44,7 +44,7 @@ COUNTABLE = FrameSchema(
         "usage_period": pl.Date,
         "quantity_quanta": pl.Int64,
         "value": pl.String,
-        "key": pl.Int64,  # (subscription, price, price version) in the high bits, the usage period's day in the low
+        "key": pl.Int64,  # (counted_for, price, price version) in the high bits, the usage period's day in the low
         "aggregation": pl.String,
         "max_quanta": pl.Int64,
         "occurred_at": INSTANT,
@@ -183,7 +183,7 @@ def _shortened(values: pl.Series) -> pl.Series:
 
 def _with_begun(keyed: pl.DataFrame, terms: Terms, counters: Counters) -> pl.DataFrame:
     """COUNTABLE."""
-    names = terms.usage.select("subscription_id", "price_id", "price_version")[keyed["charge"]]
+    names = terms.usage.select(AGGREGATE_KEY[:3])[keyed["charge"]]
     begun = counters.before(names.with_columns(keyed["usage_period"]))["after_quanta"].alias("begun")
     return COUNTABLE.select(keyed.with_columns(begun))
 

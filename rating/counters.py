@@ -11,7 +11,7 @@ from rating.numbers import Keys, NumberedKeys, NumberedNames, Numbers
 from schemas.errors import BrokenPromise
 from schemas.ledger import AGGREGATE_KEY, Role
 
-_SUBSCRIPTION, _PRICE = AGGREGATE_KEY[:1], AGGREGATE_KEY[1:3]
+_COUNTED_FOR, _PRICE = AGGREGATE_KEY[:1], AGGREGATE_KEY[1:3]
 _DAY_BITS = 24
 _GROWTH = 1.5
 
@@ -19,13 +19,13 @@ _GROWTH = 1.5
 class Counters:
     """Per AGGREGATE_KEY a whole number of quanta and the number of rows that made it; one that has not begun has neither.
 
-    Subscriptions and price versions are numbered once, whatever book or roster they come from. A pair of them has a number too,
-    and an aggregate is one 64-bit key: that number and the first day of the period. So a batch costs the same however many
-    aggregates there are, and a new book or roster changes nothing.
+    Who is counted for and price versions are numbered once, whatever book or roster they come from. A pair of them has a
+    number too, and an aggregate is one 64-bit key: that number and the first day of the period. So a batch costs the same
+    however many aggregates there are, and a new book or roster changes nothing.
     """
 
     def __init__(self) -> None:
-        self._subscriptions = NumberedNames(_SUBSCRIPTION)
+        self._counted_for = NumberedNames(_COUNTED_FOR)
         self._prices = NumberedNames(_PRICE)
         self._pairs = NumberedKeys()
         self._aggregates = NumberedKeys()
@@ -51,7 +51,7 @@ class Counters:
         Args:
             keys: AGGREGATE_KEY.
         """
-        pair = self._pairs.find(_pair_keys(self._subscriptions.find(keys), self._prices.find(keys)))
+        pair = self._pairs.find(_pair_keys(self._counted_for.find(keys), self._prices.find(keys)))
         found = self._aggregates.find(_aggregate_keys(pair, keys["usage_period"]))
         standing = np.empty((2, len(found)), np.int64)
         _read(self._standing, found, standing[0], standing[1])
@@ -73,7 +73,7 @@ class Counters:
         """Add `quanta` and `events` to the aggregates of `keys`, row by row."""
         if keys.is_empty():
             return
-        pair = self._pairs.add(_pair_keys(self._subscriptions.add(keys), self._prices.add(keys)))
+        pair = self._pairs.add(_pair_keys(self._counted_for.add(keys), self._prices.add(keys)))
         aggregate = self._aggregates.add(_aggregate_keys(pair, keys["usage_period"]))
         if len(self) > len(self._standing):
             longer = np.zeros((max(len(self), int(len(self._standing) * _GROWTH)), 2), np.int64)
@@ -82,9 +82,9 @@ class Counters:
         _move(self._standing, aggregate, quanta.cast(pl.Int64).to_numpy(), events.cast(pl.Int64).to_numpy())
 
 
-def _pair_keys(subscription: pl.Series, price: pl.Series) -> Keys:
-    """The subscription's number in the high bits, the price's in the low; where one is unknown a key that nobody has."""
-    return (subscription * (1 << 32) + price).to_numpy().view(np.uint64)
+def _pair_keys(counted_for: pl.Series, price: pl.Series) -> Keys:
+    """The number of who is counted for in the high bits, the price's in the low; where one is unknown a key that nobody has."""
+    return (counted_for * (1 << 32) + price).to_numpy().view(np.uint64)
 
 
 def _aggregate_keys(pair: Numbers, usage_period: pl.Series) -> Keys:

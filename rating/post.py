@@ -11,7 +11,7 @@ from schemas.money import to_amount
 
 _POSITION = ["stream", "stream_partition", "stream_offset"]
 _DETAILS = [
-    *("account_id", "subscription_id", "meter_id", "price_id", "price_version"),
+    *("account_id", "subscription_id", "counted_for", "meter_id", "price_id", "price_version"),
     *("quantity_scale", "currency", "tax_class"),
 ]
 

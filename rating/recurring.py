@@ -124,7 +124,8 @@ def _revenue(covered: pl.DataFrame) -> pl.DataFrame:
         licence_days=days * pl.col("licences").cast(pl.Int64),
         period_days=(pl.col("usage_period_end") - pl.col("usage_period")).dt.total_days(),
     ).filter(days > 0)
-    once = ["account_id", "usage_period_end", "partner_id", "zone", "meter_id", "quantity_scale", "currency", "tax_class"]
+    once = ["account_id", "subscription_id", "usage_period_end", "partner_id", "zone"]
+    once += ["meter_id", "quantity_scale", "currency", "tax_class"]
     terms = ["base", "unit_price", "kept_millionths", "period_days"]
     fees = held.group_by(AGGREGATE_KEY).agg(
         pl.col(*once, *terms).first(), pl.col("first_day").min(), quanta=pl.col("licence_days").sum()

@@ -171,7 +171,7 @@ def _standing(rows: pl.DataFrame) -> pl.DataFrame:
 def _charged_before(asked: pl.DataFrame, standing: pl.DataFrame, terms: Terms) -> pl.DataFrame:
     """TAKEN of retractions whose event an earlier batch charged; `charge` is null where its price is no longer known."""
     at = pl.col("occurred_at")
-    names = AGGREGATE_KEY[:3]
+    names = ["subscription_id", "price_id", "price_version"]
     charges = terms.usage.with_row_index("charge").select("charge", *names, "charged_from", "charged_to", "meter")
     rows = (
         standing.drop("charge")

@@ -34,13 +34,14 @@ CHARGES = FrameSchema(
         "filter_set": pl.UInt32,  # null: the price covers every event of its meter
         # priced by
         "price": pl.UInt32,  # row of Terms.prices
-        "aggregate": pl.UInt32,  # number of (subscription, price, price version)
+        "aggregate": pl.UInt32,  # number of (counted_for, price, price version)
         "kept_millionths": pl.Int64,  # what is left after the discount
         "at_zero": pl.Int128,  # f(0)
         "max_quanta": pl.Int64,  # the largest aggregate that is rated exactly
         # posted as
         "account_id": pl.String,
         "subscription_id": pl.String,
+        "counted_for": pl.String,  # whose usage adds up in its aggregates
         "price_id": pl.String,
         "price_version": pl.String,
         "meter_id": pl.String,
@@ -218,6 +219,7 @@ def _charges(book: Book, roster: Roster, prices: pl.DataFrame, holders: pl.DataF
     lost = found.filter(pl.col("price").is_null())
     if lost.height:
         raise BrokenPromise(f"price {lost['price_id'][0]} version {lost['terms_version'][0]} is negotiated but has no terms")
+    found = found.with_columns(counted_for="subscription_id")
     names = AGGREGATE_KEY[:3]
     numbers = found.select(names).unique().with_row_index("aggregate")
     return found.join(numbers, on=names)

@@ -15,7 +15,7 @@ from rating.terms import Terms
 from schemas.ledger import AGGREGATE_KEY, Role
 from schemas.period import Period
 
-_FEE = ["subscription_id", "price_id", "usage_period"]
+_FEE = ["counted_for", "price_id", "usage_period"]
 """A fee is due once per price, whatever version is in force."""
 
 

@@ -24,6 +24,7 @@ POSTINGS = FrameSchema(
         # who
         "account_id": pl.String,
         "subscription_id": pl.String,
+        "counted_for": pl.String,  # whose usage adds up in the aggregate: the subscription_id
         "role": pl.String,  # a Role
         "partner_id": pl.String,  # the other party of a share or cost; null for revenue
         # what for
@@ -52,11 +53,11 @@ POSTINGS = FrameSchema(
 )
 """One row per amount: event x price x role, or one recurring fee. Append-only.
 
-The aggregate is identified by (subscription_id, price_id, price_version, usage_period); per role and partner the amounts of
+The aggregate is identified by (counted_for, price_id, price_version, usage_period); per role and partner the amounts of
 one aggregate add up to f(sum of its steps from before_quanta to after_quanta), rows that take others back included.
 """
 
-AGGREGATE_KEY = ["subscription_id", "price_id", "price_version", "usage_period"]
+AGGREGATE_KEY = ["counted_for", "price_id", "price_version", "usage_period"]
 """What a running aggregate is counted by."""
 
 POSITION_KEY = ["stream", "stream_partition", "stream_offset", "stream_row"]

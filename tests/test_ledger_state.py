@@ -32,6 +32,7 @@ def step(subscription: str, before: int | None, after: int, **more: object) -> d
         "occurred_at": datetime(2026, 10, 5, tzinfo=UTC),
         "account_id": "acme",
         "subscription_id": subscription,
+        "counted_for": subscription,
         "role": "revenue",
         "meter_id": "minutes",
         "price_id": "meeting.minutes",
@@ -51,7 +52,7 @@ def append(table: LedgerTable, rows: list[dict[str, object]]) -> None:
 
 
 def totals_of(table: LedgerTable, since_month: str | None = None) -> dict[str, int]:
-    return dict(aggregate_totals(table, since_month).select("subscription_id", "after_quanta").iter_rows())
+    return dict(aggregate_totals(table, since_month).select("counted_for", "after_quanta").iter_rows())
 
 
 def test_an_empty_ledger_remembers_nothing_but_has_the_columns(ledger: Ledger) -> None:
@@ -75,7 +76,7 @@ def test_totals_do_not_depend_on_the_order_of_rows_or_on_corrections_below_the_t
 def test_events_are_the_rows_of_the_aggregate_that_usage_made(ledger: Ledger) -> None:
     fee = {"event_id": None, "event_source": None}
     append(ledger.postings, [step("a", None, 5), step("a", 5, 5), step("a", 5, 9, role="share"), step("b", None, 1, **fee)])
-    assert aggregate_totals(ledger.postings).select("subscription_id", "after_quanta", "events").rows() == [("a", 5, 2)]
+    assert aggregate_totals(ledger.postings).select("counted_for", "after_quanta", "events").rows() == [("a", 5, 2)]
 
 
 def test_share_and_cost_rows_do_not_count_an_aggregate_twice(ledger: Ledger) -> None:

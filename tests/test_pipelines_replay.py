@@ -117,7 +117,7 @@ def test_one_changed_amount_is_found_in_a_copy_of_the_ledger(shop: Shop, tmp_pat
     assert found.differences.height == 1
     row, amounts = rows.row(17, named=True), found.differences.row(0, named=True)
     assert amounts["price_id"] == row["price_id"]
-    assert amounts["subscription_id"] == row["subscription_id"]
+    assert amounts["counted_for"] == row["subscription_id"]
     assert amounts["ledger_amount"] - amounts["replayed_amount"] == Decimal("1e-18")
     assert replay_posted(shop.workspace, OCTOBER).agrees
 

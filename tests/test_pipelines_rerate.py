@@ -212,7 +212,7 @@ def test_a_range_that_cuts_an_aggregate_moves_only_its_days(shop: Shop) -> None:
     cut = date(2026, 10, 20)
     rerated(shop, first=cut)
     minutes = shop.postings().filter(price_id=MINUTES, account_id="pine", role="revenue")
-    totals = aggregate_totals(shop.ledger.postings).filter(price_id=MINUTES, subscription_id="sub-pine")
+    totals = aggregate_totals(shop.ledger.postings).filter(price_id=MINUTES, counted_for="sub-pine")
     day = pl.col("occurred_at").dt.convert_time_zone("Asia/Shanghai").dt.date()
     stands = minutes.filter(pl.col("corrects").is_null()).unique(["event_source", "event_id"])
     expected = {"2026-01-01": stands.filter(day < cut), "2026-10-11": stands.filter(day >= cut)}

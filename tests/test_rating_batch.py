@@ -24,6 +24,13 @@ def test_an_empty_batch_gives_empty_frames() -> None:
     assert rated.duplicates == 0
 
 
+def test_every_row_says_whose_usage_adds_up_in_its_aggregate() -> None:
+    desk = Desk(one_price().subscription("acme-2").share("usage", "0.5").terms())
+    desk.rate(event("a"), event("b", subject="acme-2"), event("c"))
+    assert desk.postings["counted_for"].to_list() == ["acme-1"] * 2 + ["acme-2"] * 2 + ["acme-1"] * 2
+    assert desk.postings.filter(role="revenue")["after_quanta"].to_list() == [1, 1, 2]
+
+
 def test_a_batch_of_strangers_gives_only_rejects() -> None:
     desk = Desk(one_price().terms())
     rated = desk.rate(event("a", event_type="x"), event("b", subject="x"), event("c", "x"))

@@ -14,7 +14,7 @@ from schemas.ledger import AGGREGATE_KEY, POSTINGS
 
 def moved(subscription: str, before: int | None, after: int, **more: object) -> dict[str, object]:
     row: dict[str, object] = {
-        "subscription_id": subscription,
+        "counted_for": subscription,
         "price_id": "usage",
         "price_version": "2026-01-01",
         "usage_period": date(2026, 10, 1),

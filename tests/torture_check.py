@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 
 from tests.torture_prices import amounts_of
 
-AGGREGATE = "subscription_id, price_id, price_version, usage_period"
+AGGREGATE = "counted_for, price_id, price_version, usage_period"
 
 COUNTS = {
     "events": "select count(*) from sent",

@@ -1,6 +1,6 @@
 -- One row per aggregate that has rows from events, of prices with a flat fee at zero usage: there the fee has been charged.
 -- in:   postings, prices
--- out:  subscription_id, price_id, price_version, usage_period
+-- out:  counted_for, price_id, price_version, usage_period
 with flat_prices as (
     select distinct prices.price_id
     from prices
@@ -8,7 +8,7 @@ with flat_prices as (
 )
 
 select distinct
-    postings.subscription_id,
+    postings.counted_for,
     postings.price_id,
     postings.price_version,
     postings.usage_period
@@ -16,4 +16,4 @@ from postings
 inner join flat_prices on postings.price_id = flat_prices.price_id
 where postings.charge = 'usage'
     and postings.stream not like 'run:%'
-order by postings.subscription_id, postings.price_id, postings.price_version, postings.usage_period
+order by postings.counted_for, postings.price_id, postings.price_version, postings.usage_period

@@ -26,6 +26,7 @@ select
     postings.dimensions,
     postings.account_id,
     postings.subscription_id,
+    postings.counted_for,
     postings.role,
     postings.partner_id,
     postings.charge,

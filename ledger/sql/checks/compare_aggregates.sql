@@ -7,7 +7,7 @@
 -- out:   currency (null), left (aggregates), right (aggregates whose rows are one chain)
 with visits as (
     select
-        subscription_id,
+        counted_for,
         price_id,
         price_version,
         usage_period,
@@ -17,7 +17,7 @@ with visits as (
     where role = 'revenue' and charge = 'usage'
     union all
     select
-        subscription_id,
+        counted_for,
         price_id,
         price_version,
         usage_period,
@@ -27,24 +27,24 @@ with visits as (
     where role = 'revenue' and charge = 'usage'
 ), ends as (
     select
-        subscription_id,
+        counted_for,
         price_id,
         price_version,
         usage_period,
         state,
         cast(sum(visit) as bigint) as visits
     from visits
-    group by subscription_id, price_id, price_version, usage_period, state
+    group by counted_for, price_id, price_version, usage_period, state
 ), chains as (
     select
-        subscription_id,
+        counted_for,
         price_id,
         price_version,
         usage_period,
         cast(sum(abs(visits)) as bigint) as open_ends,
         cast(sum(case when state = 0 then visits else cast(0 as bigint) end) as bigint) as visits_of_nothing
     from ends
-    group by subscription_id, price_id, price_version, usage_period
+    group by counted_for, price_id, price_version, usage_period
 ), counted as (
     select
         cast(count(*) as bigint) as aggregate_rows,
