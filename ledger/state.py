@@ -5,7 +5,8 @@ Nothing of this is stored on its own. A worker that starts, or takes over a part
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import polars as pl
 
@@ -20,22 +21,30 @@ EVENT_COLUMNS = ["event_source", "event_id", "subscription_id", "occurred_at", "
 """An event's identity and the content that a second event of the same identity must have."""
 
 
-def aggregate_totals(postings: LedgerTable, since_month: str | None = None) -> pl.DataFrame:
+class Part(NamedTuple):
+    """Which rows are looked at: usage months (YYYY-MM) from `since` on and before `before`, of these accounts; None is all."""
+
+    since: str | None = None
+    before: str | None = None
+    accounts: Sequence[str] | None = None
+
+
+EVERYTHING = Part()
+
+
+def aggregate_totals(postings: LedgerTable, part: Part = EVERYTHING) -> pl.DataFrame:
     """Where every running aggregate stands: AGGREGATE_KEY, `after_quanta` and `events`, one row per aggregate, in no order.
 
     `events` is the number of its revenue rows that stand. Each row moves the aggregate from before to after, so the sum of the
     steps is where it stands now, in whatever order and from whatever stream the rows came. A row that takes another back
     moves it the other way; an aggregate of which all was taken back has not begun.
 
-    Args:
-        since_month: Only usage months from this one on (YYYY-MM); None is all.
-
     Raises:
         BrokenPromise: The steps of one aggregate add up to more than 64 bits hold.
     """
     step = pl.col("after_quanta").cast(pl.Int128) - pl.col("before_quanta").fill_null(0)
     # Rows of a bill run (fees, zero usage) move no running aggregate: the stream alone begins one.
-    usage = _revenue(postings, since_month).filter(pl.col("event_id").is_not_null())
+    usage = _revenue(postings.scan(), part).filter(pl.col("event_id").is_not_null())
     sign = pl.when(pl.col("corrects").is_null()).then(1).otherwise(-1).cast(pl.Int64)
     standing = usage.group_by(AGGREGATE_KEY).agg(after_quanta=step.sum(), events=sign.sum())
     totals = standing.filter(pl.col("events") > 0).collect()
@@ -45,27 +54,23 @@ def aggregate_totals(postings: LedgerTable, since_month: str | None = None) -> p
         raise BrokenPromise(f"an aggregate of {postings.path} is beyond 64 bits") from error
 
 
-def event_ids(postings: LedgerTable, since_month: str | None = None) -> pl.DataFrame:
-    """The events that were charged, also those taken back since: EVENT_COLUMNS, one row per event and meter, in no order.
+def event_ids(postings: LedgerTable, part: Part = EVERYTHING) -> Iterator[pl.DataFrame]:
+    """The events that were charged, also those taken back since: EVENT_COLUMNS, a frame per file, in no order.
 
-    Args:
-        since_month: Only usage months from this one on (YYYY-MM); None is all.
+    All rows of an event are in one file, because one commit wrote them and compaction keeps an account together. An event
+    comes with one row or more per meter. What re-rating wrote says nothing new and is left out.
     """
-    own = pl.col("corrects").is_null() | ~pl.col("stream").str.starts_with("rerate:")  # a retraction is an event too
-    usage = _revenue(postings, since_month).filter(pl.col("event_id").is_not_null() & own)
-    return usage.select(EVENT_COLUMNS).unique().collect()
+    own = ~pl.col("stream").str.starts_with("rerate:")
+    for rows in postings.scan_files():
+        yield _revenue(rows, part).filter(pl.col("event_id").is_not_null() & own).select(EVENT_COLUMNS).collect()
 
 
-def aggregate_points(postings: LedgerTable, meters: Sequence[str], since_month: str | None = None) -> pl.DataFrame:
-    """POINT_COLUMNS of the revenue rows of events of these meters, with the rows that correct them, in no order.
-
-    Args:
-        since_month: Only usage months from this one on (YYYY-MM); None is all.
-    """
+def aggregate_points(postings: LedgerTable, meters: Sequence[str], part: Part = EVERYTHING) -> pl.DataFrame:
+    """POINT_COLUMNS of the revenue rows of events of these meters, with the rows that correct them, in no order."""
     if not meters:
         return postings.schema.empty().select(POINT_COLUMNS)
     mine = pl.col("event_id").is_not_null() & pl.col("meter_id").is_in(list(meters))
-    return _revenue(postings, since_month).filter(mine).select(POINT_COLUMNS).collect()
+    return _revenue(postings.scan(), part).filter(mine).select(POINT_COLUMNS).collect()
 
 
 class PostedRows:
@@ -115,6 +120,18 @@ def reject_keys(rejects: LedgerTable, stream: str, partition: int, after_offset:
     return rows.select(REJECT_KEY).collect().sort(REJECT_KEY)
 
 
-def _revenue(postings: LedgerTable, since_month: str | None) -> pl.LazyFrame:
-    rows = postings.scan().filter(pl.col("role") == Role.REVENUE.value)
-    return rows if since_month is None else rows.filter(pl.col("usage_month") >= since_month)
+def newest_month(postings: LedgerTable) -> str | None:
+    """The last usage month that has rows, YYYY-MM; None for an empty ledger."""
+    months = postings.describe_files()["folder"]
+    return None if months.is_empty() else str(months.max())
+
+
+def _revenue(rows: pl.LazyFrame, part: Part) -> pl.LazyFrame:
+    chosen = [pl.col("role") == Role.REVENUE.value]
+    if part.since is not None:
+        chosen.append(pl.col("usage_month") >= part.since)
+    if part.before is not None:
+        chosen.append(pl.col("usage_month") < part.before)
+    if part.accounts is not None:
+        chosen.append(pl.col("account_id").is_in(list(part.accounts)))
+    return rows.filter(*chosen)

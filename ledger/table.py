@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -136,6 +136,11 @@ class LedgerTable:
             return self.schema.empty().lazy()
         # The folder's value is in the files too, so names on the way to the table are never taken for columns or patterns.
         return pl.scan_parquet(files, hive_partitioning=False, glob=False).select(self.schema.names())
+
+    def scan_files(self) -> Iterator[pl.LazyFrame]:
+        """The rows of each file of the newest version, with the declared columns and types."""
+        for file in self.files():
+            yield pl.scan_parquet(file, hive_partitioning=False, glob=False).select(self.schema.names())
 
     def describe_files(self) -> pl.DataFrame:
         """The files of the newest version: `path` within the table's folder, `folder` value, `rows` and `bytes`."""

@@ -2,8 +2,8 @@
 
     decode -> rate -> append rejects -> append postings with the new positions -> only then remember
 
-Counters and the memory of event ids are never stored on their own: they are rebuilt from the ledger when sources are
-assigned, so row, counter and position become true in one commit.
+Counters and the memory of event ids (pipelines/remembered.py) are never stored on their own: they are rebuilt from the ledger
+when sources are assigned, so row, counter and position become true in one commit.
 """
 
 from __future__ import annotations
@@ -17,14 +17,12 @@ from typing import Protocol
 import polars as pl
 
 from ledger.book import Ledger
-from ledger.state import PostedRows, aggregate_points, aggregate_totals, event_ids, reject_keys
+from ledger.state import PostedRows, reject_keys
 from ledger.table import source_id
 from pipelines.decode import decode_batches
+from pipelines.remembered import Remembered
 from pipelines.settings import Limits
-from rating.aggregates.points import Points, kept_meters
 from rating.batch import rate_batch
-from rating.counters import Counters
-from rating.seen import SeenEvents
 from rating.terms import Terms, compile_terms
 from schemas.book import Book
 from schemas.roster import Roster
@@ -71,9 +69,7 @@ class Rater:
         self._ledger = ledger
         self._limits = limits
         self._positions: dict[Source, int | None] = {}
-        self._counters = Counters()
-        self._seen = SeenEvents()
-        self._points: Points | None = None
+        self._remembered = Remembered(ledger.postings, limits.remember_months)
         self._compiled: tuple[tuple[int, int], Book, Terms] | None = None
 
     def assign(self, sources: Sequence[Source]) -> dict[Source, int | None]:
@@ -83,11 +79,7 @@ class Rater:
         """
         postings = self._ledger.postings
         self._positions = {source: postings.position(source_id(*source)) for source in sources}
-        self._counters = Counters()
-        self._counters.load(aggregate_totals(postings))
-        self._seen = SeenEvents()
-        self._seen.load(event_ids(postings))
-        self._points = None  # which points are needed says the book; it is read with the first batch
+        self._remembered.rebuild()
         return dict(self._positions)
 
     def process(self, batches: Sequence[RawBatch]) -> RateResult:
@@ -107,16 +99,15 @@ class Rater:
             max_event_bytes=self._limits.max_event_bytes,
             clock_skew_seconds=self._limits.clock_skew_seconds,
         )
-        points = self._known_points(terms)
+        known = self._remembered
+        known.reach_back(decoded.events, terms)
         posted = PostedRows(self._ledger.postings)
-        rated = rate_batch(decoded.events, terms, self._counters, self._seen, points, posted=posted)
+        rated = rate_batch(decoded.events, terms, known.counters, known.seen, known.points(terms), posted=posted)
         versions = pl.lit(terms.book_version, pl.Int32), pl.lit(terms.roster_version, pl.Int32)
         unread = decoded.rejects.with_columns(book_version=versions[0], roster_version=versions[1])
         rejects = pl.concat([REJECTS.select(unread), rated.rejects])
         seconds = self._commit(rated.postings, rejects, _reached(fresh))
-        self._counters.advance(rated.postings)
-        self._seen.remember(rated.postings)
-        points.advance(rated.postings, terms.meters)
+        known.advance(rated, terms)
         return RateResult(
             events=decoded.events.height + decoded.rejects.height,
             postings=rated.postings.height,
@@ -132,13 +123,6 @@ class Rater:
             book, roster = self._published.load()
             self._compiled = (book.version, roster.version), book, compile_terms(book, roster)
         return self._compiled[1], self._compiled[2]
-
-    def _known_points(self, terms: Terms) -> Points:
-        """The points of aggregates that need them, rebuilt from the ledger once after sources were assigned."""
-        if self._points is None:
-            self._points = Points()
-            self._points.load(aggregate_points(self._ledger.postings, kept_meters(terms.meters)))
-        return self._points
 
     def _new_part(self, batch: RawBatch) -> RawBatch:
         """The messages after the ledger's position: a broker may deliver again what was committed."""

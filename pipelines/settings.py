@@ -101,6 +101,8 @@ class Limits(_Table):
 
     max_event_bytes: int = Field(default=1 << 20, ge=1024)
     """A longer event is a reject."""
+    remember_months: int = Field(default=2, ge=1, le=120)
+    """So many months before the newest in the ledger are kept in memory; for older usage the ledger is asked when it comes."""
     clock_skew_seconds: int = Field(default=86_400, ge=0)
     """How far ahead of its arrival an event's time may be."""
 

@@ -34,6 +34,11 @@ class Counters:
     def __len__(self) -> int:
         return len(self._aggregates)
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that the aggregates' keys and numbers take, without the names of subscriptions and prices."""
+        return self._aggregates.nbytes + self._pairs.nbytes + self._standing.nbytes
+
     def load(self, totals: pl.DataFrame) -> None:
         """Replace everything.
 
@@ -41,6 +46,14 @@ class Counters:
             totals: AGGREGATE_KEY, `after_quanta` and `events`, one row per aggregate.
         """
         self.__init__()  # type: ignore[misc]
+        self.add(totals)
+
+    def add(self, totals: pl.DataFrame) -> None:
+        """Take over aggregates that were not loaded before.
+
+        Args:
+            totals: AGGREGATE_KEY, `after_quanta` and `events`, one row per aggregate.
+        """
         self._move(totals, totals["after_quanta"], totals["events"])
 
     def before(self, keys: pl.DataFrame) -> pl.DataFrame:

@@ -37,6 +37,18 @@ class NumberedKeys:
     def __len__(self) -> int:
         return self._used
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that the keys and their table take."""
+        return self._keys.nbytes + self._table.nbytes
+
+    def reserve(self, count: int) -> None:
+        """Make room for so many keys at once; it only saves the time of growing on the way."""
+        if count > len(self._keys):
+            self._keys = np.concatenate([self._keys[: self._used], np.empty(count - self._used, np.uint64)])
+        if count > len(self._table) * _FULLEST:
+            self._grow_table(int(count / _FULLEST).bit_length())
+
     def find(self, keys: Keys) -> Numbers:
         """The number of each key; -1 for one that has none."""
         found = np.empty(len(keys), np.int32)

@@ -56,13 +56,22 @@ class SeenEvents:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def load(self, ids: pl.DataFrame) -> None:
-        """Replace everything.
+    @property
+    def nbytes(self) -> int:
+        """Memory that the hashes take."""
+        return self._ids.nbytes + self._contents.nbytes
+
+    def reserve(self, count: int) -> None:
+        """Make room for so many events at once, to load them faster."""
+        self._ids.reserve(count)
+        self._make_room(count)
+
+    def add(self, ids: pl.DataFrame) -> None:
+        """Take over events of the ledger.
 
         Args:
-            ids: `event_source`, `event_id` and CONTENT, one row per charged event and meter.
+            ids: `event_source`, `event_id` and CONTENT, one row or more per charged event and meter; all rows of an event.
         """
-        self._ids = NumberedKeys()
         self._add(fingerprint_events(ids))
 
     def check(self, id_hashes: pl.Series) -> pl.Series:
@@ -90,7 +99,11 @@ class SeenEvents:
             return
         number = self._ids.add(fingerprints["id_hash"].to_numpy())
         if len(self) > len(self._contents):
-            longer = np.empty(max(len(self), int(len(self._contents) * _GROWTH)), np.uint64)
+            self._make_room(max(len(self), int(len(self._contents) * _GROWTH)))
+        self._contents[number] = fingerprints["content_hash"].to_numpy()
+
+    def _make_room(self, count: int) -> None:
+        if count > len(self._contents):
+            longer = np.empty(count, np.uint64)
             longer[: len(self._contents)] = self._contents
             self._contents = longer
-        self._contents[number] = fingerprints["content_hash"].to_numpy()

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from ledger.book import Ledger, open_ledger
-from ledger.state import EVENT_COLUMNS, REJECT_KEY, aggregate_totals, event_ids, reject_keys
+from ledger.state import EVENT_COLUMNS, EVERYTHING, REJECT_KEY, Part, aggregate_totals, event_ids, newest_month, reject_keys
 from ledger.table import LedgerTable, source_id
 from schemas.errors import BrokenPromise
 from schemas.ledger import AGGREGATE_KEY, POSTINGS
@@ -51,8 +51,13 @@ def append(table: LedgerTable, rows: list[dict[str, object]]) -> None:
     table.append(table.schema.build(rows), expected={KAFKA: position}, reached={KAFKA: (position or 0) + len(rows)})
 
 
-def totals_of(table: LedgerTable, since_month: str | None = None) -> dict[str, int]:
-    return dict(aggregate_totals(table, since_month).select("counted_for", "after_quanta").iter_rows())
+def events_of(table: LedgerTable, part: Part = EVERYTHING) -> pl.DataFrame:
+    schema = {name: POSTINGS.columns[name] for name in EVENT_COLUMNS}
+    return pl.concat([pl.DataFrame(schema=schema), *event_ids(table, part)]).unique()
+
+
+def totals_of(table: LedgerTable) -> dict[str, int]:
+    return dict(aggregate_totals(table).select("counted_for", "after_quanta").iter_rows())
 
 
 def test_an_empty_ledger_remembers_nothing_but_has_the_columns(ledger: Ledger) -> None:
@@ -61,7 +66,8 @@ def test_an_empty_ledger_remembers_nothing_but_has_the_columns(ledger: Ledger) -
         "after_quanta": pl.Int64(),
         "events": pl.Int64(),
     }
-    assert event_ids(ledger.postings).columns == EVENT_COLUMNS
+    assert list(event_ids(ledger.postings)) == []
+    assert newest_month(ledger.postings) is None
     assert reject_keys(ledger.rejects, "kafka:usage@1", 0, -1).columns == REJECT_KEY
 
 
@@ -83,7 +89,7 @@ def test_share_and_cost_rows_do_not_count_an_aggregate_twice(ledger: Ledger) -> 
     roles = ["revenue", "share", "cost"]
     append(ledger.postings, [step("a", None, 5, role=role) for role in roles])
     assert totals_of(ledger.postings) == {"a": 5}
-    assert event_ids(ledger.postings).height == 1
+    assert events_of(ledger.postings).height == 1
 
 
 def test_each_price_version_and_period_is_an_aggregate_of_its_own(ledger: Ledger) -> None:
@@ -96,8 +102,11 @@ def test_each_price_version_and_period_is_an_aggregate_of_its_own(ledger: Ledger
         ],
     )
     assert sorted(aggregate_totals(ledger.postings)["after_quanta"]) == [2, 5, 7]
-    assert sorted(aggregate_totals(ledger.postings, since_month="2026-10")["after_quanta"]) == [5, 7]
-    assert event_ids(ledger.postings, since_month="2026-11").is_empty()
+    assert sorted(aggregate_totals(ledger.postings, Part(since="2026-10"))["after_quanta"]) == [5, 7]
+    assert aggregate_totals(ledger.postings, Part(before="2026-10"))["after_quanta"].to_list() == [2]
+    assert events_of(ledger.postings, Part(since="2026-11")).is_empty()
+    assert events_of(ledger.postings, Part(accounts=["nobody"])).is_empty()
+    assert newest_month(ledger.postings) == "2026-10"
 
 
 def test_a_total_beyond_64_bits_stops_the_rater(ledger: Ledger) -> None:
@@ -117,7 +126,7 @@ def test_an_event_is_remembered_once_however_many_prices_charged_it(ledger: Ledg
             step("a", None, 31, charge="recurring", event_source=None, event_id=None, meter_id=None),
         ],
     )
-    seen = event_ids(ledger.postings).sort("meter_id")
+    seen = events_of(ledger.postings).sort("meter_id")
     assert seen.select("event_id", "meter_id", "quantity_quanta").rows() == [("e-1", "meetings", 1), ("e-1", "minutes", 5)]
 
 

@@ -103,7 +103,7 @@ def test_what_was_rated_is_known_again_after_the_state_is_rebuilt_from_the_ledge
     revenue = desk.postings.filter(role="revenue")
     rebuilt = Desk(terms)
     rebuilt.counters.load(revenue.group_by(AGGREGATE_KEY).agg(pl.col("after_quanta").max(), events=pl.len()))
-    rebuilt.seen.load(
+    rebuilt.seen.add(
         revenue.select("event_source", "event_id", "subscription_id", "occurred_at", "meter_id", "quantity_quanta")
     )
     rated = rebuilt.rate(event("a", "4"), event("c", "4"), event("b", "5"))

@@ -54,6 +54,14 @@ class Points:
             rows: POINT_COLUMNS of the revenue rows of events of kept meters, in any order, with all that correct them.
         """
         self._numbers, self._runs = pl.DataFrame(schema=_NUMBERS), []
+        self.add(rows)
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Take over the points of aggregates that were not loaded before.
+
+        Args:
+            rows: POINT_COLUMNS of the revenue rows of events of kept meters, in any order, with all that correct them.
+        """
         self._take_over(rows)
 
     def find(self, keys: pl.DataFrame) -> pl.DataFrame:

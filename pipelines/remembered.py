@@ -1,0 +1,126 @@
+"""What rating remembers of the ledger: where running aggregates stand, which events were charged, and points of single events.
+
+Of the newest months everything is in memory; how many is `limits.remember_months`. Older usage comes seldom: then what the
+ledger holds of the accounts in question is read once, so that a late event, a repeated one or a retraction of last year is
+treated like any other, and memory does not grow with the years.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import polars as pl
+import structlog
+
+from ledger.state import Part, aggregate_points, aggregate_totals, event_ids, newest_month
+from ledger.table import LedgerTable
+from rating.aggregates.points import Points, kept_meters
+from rating.batch import Rated
+from rating.counters import Counters
+from rating.seen import SeenEvents
+from rating.terms import Terms
+from schemas.period import Period
+from schemas.usage import RETRACTS
+
+log = structlog.stdlib.get_logger("boss.rater")
+
+Item = TypeVar("Item")
+
+
+class Remembered:
+    """The memory of one rater; never stored, always rebuilt from the ledger."""
+
+    def __init__(self, postings: LedgerTable, months: int) -> None:
+        self._postings = postings
+        self._months = months
+        self._newest: str | None = None
+        self._since: str | None = None  # usage months before this one are known of single accounts only
+        self._complete: set[str] = set()  # these accounts
+        self.counters, self.seen = Counters(), SeenEvents()
+        self._points: Points | None = None  # which are needed says the book
+
+    def rebuild(self) -> None:
+        """Read everything again from the ledger."""
+        started = time.perf_counter()
+        self._newest = newest_month(self._postings)
+        self._since = None if self._newest is None else str(Period.parse(self._newest).plus(-self._months))
+        self._complete = set()
+        self.counters, self.seen, self._points = Counters(), SeenEvents(), None
+        part = Part(since=self._since)
+        self.counters.load(aggregate_totals(self._postings, part))
+        self.seen.reserve(self._rows_since())
+        for ids in _read_ahead(event_ids(self._postings, part)):
+            self.seen.add(ids)
+        log.info(
+            "remembering",
+            since=self._since,
+            events=len(self.seen),
+            aggregates=len(self.counters),
+            megabytes=round((self.seen.nbytes + self.counters.nbytes) / 1e6, 1),
+            seconds=round(time.perf_counter() - started, 1),
+        )
+
+    def points(self, terms: Terms) -> Points:
+        """The points of aggregates that need them, of the months in memory."""
+        if self._points is None:
+            self._points = Points()
+            self._points.load(aggregate_points(self._postings, kept_meters(terms.meters), Part(since=self._since)))
+        return self._points
+
+    def reach_back(self, events: pl.DataFrame, terms: Terms) -> None:
+        """Read what is needed of months before those in memory, if these events may belong to one.
+
+        Args:
+            events: EVENTS, with or without `retracts`. What a retraction takes back may be of any age.
+        """
+        if self._since is None:
+            return
+        # A usage period may have begun in the month before; no zone is more than a day away from UTC.
+        edge = pl.lit(Period.parse(self._since).next().first_day).cast(pl.Datetime("us", "UTC")) + pl.duration(days=1)
+        old = pl.col("occurred_at") < edge
+        if RETRACTS in events.columns:
+            old = old | pl.col(RETRACTS).is_not_null()
+        subjects = events.lazy().filter(old).select(identifier="subject").unique()
+        payers = terms.usage.lazy().select("holder", "account_id").unique()
+        found = subjects.join(terms.holders.lazy(), on="identifier").join(payers, on="holder").select("account_id")
+        accounts = sorted(set(found.unique().collect()["account_id"]) - self._complete)
+        if not accounts:
+            return
+        part = Part(before=self._since, accounts=accounts)
+        points = self.points(terms)
+        self.counters.add(aggregate_totals(self._postings, part))
+        for ids in event_ids(self._postings, part):
+            self.seen.add(ids)
+        points.add(aggregate_points(self._postings, kept_meters(terms.meters), part))
+        self._complete.update(accounts)
+
+    def advance(self, rated: Rated, terms: Terms) -> None:
+        """Take over what was rated, once it is in the ledger. When a new month begins, the oldest one is let go."""
+        self.counters.advance(rated.postings)
+        self.seen.remember(rated.postings)
+        self.points(terms).advance(rated.postings, terms.meters)
+        newest = rated.postings["usage_month"].max()
+        if newest is None or (self._newest is not None and str(newest) <= self._newest):
+            return
+        if self._newest is None:
+            self._newest, self._since = str(newest), str(Period.parse(str(newest)).plus(-self._months))
+            return
+        self.rebuild()
+
+    def _rows_since(self) -> int:
+        """Rows of the months in memory: at least as many as events to remember."""
+        files = self._postings.describe_files()
+        return int(files.filter(pl.col("folder") >= self._since)["rows"].sum()) if self._since else 0
+
+
+def _read_ahead(frames: Iterable[Item]) -> Iterator[Item]:
+    """The same, each read while the one before is used."""
+    waiting = iter(frames)
+    with ThreadPoolExecutor(1, thread_name_prefix="reading") as thread:
+        following = thread.submit(next, waiting, None)
+        while (frame := following.result()) is not None:
+            following = thread.submit(next, waiting, None)
+            yield frame
