@@ -219,7 +219,7 @@ def run_memory(millions: int) -> None:
                 )
             )
         else:
-            state.load(
+            state.add(
                 pl.select(
                     event_source=pl.lit("/meters/eu-1"),
                     event_id=pl.lit("id-") + number.cast(pl.String),
@@ -227,6 +227,7 @@ def run_memory(millions: int) -> None:
                     occurred_at=pl.datetime(2026, 10, 1, time_zone="UTC", time_unit="us"),
                     meter_id=pl.lit("minutes"),
                     quantity_quanta=number,
+                    value=pl.lit(None, pl.String),
                 )
             )
         gc.collect()

@@ -21,6 +21,8 @@ def check_meter(meter: MeterEntry, place: Place, problems: Problems) -> None:
             problems.add(place.at("scale"), "does not belong to a count, which has no decimals; remove it")
     elif meter.property is None:
         problems.add(place.at("property"), f"is missing; name the property of 'data' whose values {meter.aggregation} takes")
+    if meter.money is not None and meter.aggregation not in ("sum", "count"):
+        problems.add(place.at("money"), f"comes with each event, so the meter must be a sum or count, not {meter.aggregation}")
     if meter.aggregation == "unique" and meter.scale != 0:
         problems.add(place.at("scale"), "does not belong to unique, which counts values; remove it")
     for index, name in enumerate(meter.dimensions):

@@ -94,6 +94,7 @@ class _BookReader:
                 "event_type": meter.event_type,
                 "aggregation": meter.aggregation,
                 "property": meter.property,
+                "money": meter.money,
                 "unit": meter.unit,
                 "quantity_scale": meter.scale,
                 "dimensions": meter.dimensions,
@@ -140,7 +141,11 @@ class _BookReader:
         if price.meter is not None and price.meter not in self.meters:
             hint = did_you_mean(price.meter, list(self.meters))
             self.problems.add(price_place.at("meter"), f"there is no meter '{price.meter}'{hint}")
-        metered = None if meter is None else Metered(meter.scale, meter.unit, meter.aggregation, meter.dimensions, currency)
+        metered = (
+            None
+            if meter is None
+            else Metered(meter.scale, meter.unit, meter.aggregation, meter.dimensions, currency, meter.money)
+        )
         lowered = check_terms(version, charge, metered, place, self.problems)
         key: Row = {"price_id": price.id, "price_version": version_name(version.valid_from)}
         at_where = {name: (place if getattr(version, name) is not None else price_place) for name in ("where", "where_not")}

@@ -69,6 +69,7 @@ class MeterEntry(Entry):
     event_type: Text
     aggregation: Aggregation
     property: Text | None = None
+    money: Text | None = None
     unit: Text
     scale: Annotated[Count, Field(ge=0, le=9)] = 0
     dimensions: Annotated[list[Text], Field(max_length=20)] = []
@@ -85,6 +86,7 @@ Model = Literal[
     "multiplier",
     "rated_time",
     "matrix",
+    "dynamic",
     "flat",
 ]
 
@@ -132,6 +134,7 @@ class TermsEntry(Entry):
     rounding: RoundingEntry | None = None
     by: Annotated[Values, Field(min_length=1, max_length=20)] | None = None
     match: Literal["value", "longest_prefix"] | None = None
+    takes: Literal["amount", "unit_price"] | None = None
     increment: Units | None = None
     price_per: Units | None = None
     default: Price | None = None

@@ -56,6 +56,7 @@ class ExampleEntry(Entry):
             "missing_field",
             "bad_quantity",
             "negative_quantity",
+            "bad_price",
             "quantity_too_large",
             "no_price",
         ]
@@ -211,7 +212,7 @@ class _ExampleReader:
         if meter is None:
             return None
         counted, quantity = str(meter["aggregation"]), use.quantity
-        self.check_data(use, [str(name) for name in _list(meter["dimensions"])], place)
+        self.check_data(use, _beside_quantity(meter), place)
         if quantity is None:
             self.problems.add(place.at("quantity"), "is missing; say how much is used")
             return None
@@ -242,7 +243,7 @@ class _ExampleReader:
             self.problems.add(place.at("type"), f"no meter measures '{event_type}'{hint}")
             return ExampleUsage(event_type, use.data, None, moment, use.times)
         names = {str(meter["property"]) for meter in readers if meter["property"] is not None}
-        names.update(str(name) for meter in readers for name in _list(meter["dimensions"]))
+        names.update(name for meter in readers for name in _beside_quantity(meter))
         self.check_data(use, sorted(names), place)
         return ExampleUsage(event_type, use.data, None, moment, use.times)
 
@@ -251,6 +252,12 @@ class _ExampleReader:
             if name not in known:
                 hint = did_you_mean(name, known)
                 self.problems.add(place.at("data", name), f"no meter of this usage reads '{name}'{hint}", key=True)
+
+
+def _beside_quantity(meter: Row) -> list[str]:
+    """The properties that a meter reads beside its quantity."""
+    money = [] if meter["money"] is None else [str(meter["money"])]
+    return [str(name) for name in _list(meter["dimensions"])] + money
 
 
 def _list(value: object) -> list[object]:

@@ -10,6 +10,7 @@
     multiplier            an amount of money times factor
     rated_time            a call, by increments begun
     matrix                a unit_price for each combination of dimensions
+    dynamic               the price comes with the event
     flat                  fee per month or year and licence (recurring prices)
 
 A price is a function of what a period adds up to, or, where it says so, of each event by itself.
@@ -64,6 +65,7 @@ MODELS = {
     "multiplier": Model(("factor",), _PLAIN, of_money=True),
     "rated_time": Model(("tiers",), _CALL, ("unit_price", "per", "increment"), ("unit_price", "increment"), per="event"),
     "matrix": Model(("by", "default"), ("rows", "table", *_MATRIX), per="event"),
+    "dynamic": Model(("takes",), ("included", "free_events", "minimum", "maximum", "rounding"), per="event"),
     "flat": Model(("fee",), per="period"),
 }
 USAGE_MODELS = tuple(name for name in MODELS if name != "flat")
@@ -77,3 +79,4 @@ class Metered(NamedTuple):
     aggregation: str
     dimensions: list[str]
     currency: str | None  # of the price; None when it is not known
+    money: str | None = None  # property with the money that comes with the event

@@ -76,7 +76,8 @@ class _Book:
         if meter is None:
             return None
         scale, unit, aggregation = int(str(meter["quantity_scale"])), str(meter["unit"]), str(meter["aggregation"])
-        return Metered(scale, unit, aggregation, list(meter["dimensions"] or []), str(listed["currency"]))
+        dimensions, currency = list(meter["dimensions"] or []), str(listed["currency"])
+        return Metered(scale, unit, aggregation, dimensions, currency, meter["money"])
 
     def in_force(self, price_id: str, moment: datetime) -> Row:
         """The list version in force then; the first one before any is."""

@@ -21,6 +21,7 @@ TERM_COLUMNS = [
     "per",
     "by",
     "match",
+    "takes",
     "included_units",
     "free_events",
     "cap",
@@ -71,7 +72,9 @@ def _price_terms(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         lines.append(filters.select(*PRICE_KEY, described(filters, ["dimension", "excluded", "values"]).alias("terms")))
     if "meters" in frames:
         meters = frames["meters"]
-        counting = meters.select("meter_id", described(meters, ["aggregation", "unit", "quantity_scale"]).alias("terms"))
+        counting = meters.select(
+            "meter_id", described(meters, ["aggregation", "unit", "quantity_scale", "money"]).alias("terms")
+        )
         lines.append(prices.select(*PRICE_KEY, "meter_id").join(counting, on="meter_id").select(*PRICE_KEY, "terms"))
     grouped = pl.concat(lines).group_by(PRICE_KEY, maintain_order=True).agg(pl.col("terms").str.join("; "))
     return grouped.select(pl.format("price {} version {}", *PRICE_KEY).alias("name"), pl.col("terms"))

@@ -50,6 +50,8 @@ def check_terms(terms: TermsEntry, charge: str, metered: Metered | None, place: 
         _check_tiers(terms.tiers or [], MODELS[model], place.at("tiers"), problems)
         per_event = _check_per(terms, model, place, problems)
         _check_meter(terms, model, metered, place, problems)
+        if model == "dynamic":
+            _check_dynamic(terms, metered, place, problems)
         if per_event and metered is not None and metered.aggregation not in ("sum", "count"):
             text = f"prices each event by itself, so the meter must be a sum or count, not {metered.aggregation}"
             problems.add(place.at("model"), text)
@@ -135,6 +137,16 @@ def _check_tier_numbers(tier: TierEntry, model: Model, place: Place, problems: P
         problems.add(place.at("price"), "is the price of a package; a tier has that or a unit_price", key=True)
 
 
+def _check_dynamic(terms: TermsEntry, metered: Metered | None, place: Place, problems: Problems) -> None:
+    """The meter says where the money stands; included units need a price of a unit."""
+    if metered is not None and metered.money is None:
+        problems.add(
+            place.at("model"), "takes its price from the event, so the meter must say 'money:', the property that holds it"
+        )
+    if terms.takes == "amount" and terms.included is not None:
+        problems.add(place.at("included"), "needs the price of a unit, but this price takes an amount; remove it", key=True)
+
+
 def _check_meter(terms: TermsEntry, model: str, metered: Metered | None, place: Place, problems: Problems) -> None:
     """Quantities have at most the meter's decimals, unit prices at most 18 less those, so that a product is exact."""
     if metered is None:
@@ -180,6 +192,7 @@ def _lower(terms: TermsEntry, model: str, per_event: bool) -> dict[str, object]:
         "per": "event" if per_event else "period",
         "by": terms.by,
         "match": None if terms.by is None else terms.match or "value",
+        "takes": terms.takes,
         "included_units": terms.included or Decimal(0),
         "round_places": None if rounding is None else rounding.places,
         "round_method": None if rounding is None else rounding.method,

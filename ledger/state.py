@@ -17,7 +17,7 @@ from schemas.ledger import AGGREGATE_KEY, POINT_COLUMNS, POSITION_KEY, Role
 REJECT_KEY = ["stream", "stream_partition", "stream_offset", "event_index"]
 """What makes a row of REJECTS unique: the origin of the event."""
 
-EVENT_COLUMNS = ["event_source", "event_id", "subscription_id", "occurred_at", "meter_id", "quantity_quanta"]
+EVENT_COLUMNS = ["event_source", "event_id", "subscription_id", "occurred_at", "meter_id", "quantity_quanta", "value"]
 """An event's identity and the content that a second event of the same identity must have."""
 
 

@@ -29,9 +29,13 @@ class Decoded(NamedTuple):
 
 
 def named_properties(book: Book) -> list[str]:
-    """Every property of `data` that a meter of the book counts or tells apart, sorted."""
+    """Every property of `data` that a meter of the book counts, tells apart or takes money from, sorted."""
     meters = book.meters
-    names = {*meters["property"].drop_nulls(), *meters["dimensions"].explode(empty_as_null=False).drop_nulls()}
+    names = {
+        *meters["property"].drop_nulls(),
+        *meters["money"].drop_nulls(),
+        *meters["dimensions"].explode(empty_as_null=False).drop_nulls(),
+    }
     return sorted(names)
 
 

@@ -30,7 +30,7 @@ POSTED_USAGE = FrameSchema(
         "quantity_quanta": pl.Int64,  # what the event reported
         "quantity_scale": pl.Int8,
         "dimensions": pl.String,
-        "value": pl.String,  # what a meter of aggregation unique counts; null for all others
+        "value": pl.String,  # what a meter of aggregation unique counts, or the money that came with the event
     },
 )
 """One row per event and meter, in order of position."""
@@ -78,6 +78,18 @@ def standing_rows(rows: pl.DataFrame) -> pl.DataFrame:
     named = rows.select(pl.col("corrects").drop_nulls().str.extract_groups(_POSITION_TEXT).alias("at")).unnest("at")
     named = named.select(pl.col(old).cast(rows.schema[new]).alias(new) for old, new in zip("1234", POSITION_KEY, strict=True))
     return kept.join(named, on=POSITION_KEY, how="anti", maintain_order="left")
+
+
+def without_retracted(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows without those of events that were retracted: that usage did not happen."""
+    retracting = pl.col("corrects").is_not_null() & ~pl.col("stream").str.starts_with("rerate:")
+    gone = rows.filter(retracting).select("corrects")
+    if gone.is_empty():
+        return rows
+    events = (
+        rows.with_columns(corrects=position_text()).join(gone, on="corrects", how="semi").select(*EVENT, "meter_id").unique()
+    )
+    return rows.join(events, on=events.columns, how="anti", maintain_order="left")
 
 
 def posted_usage(rows: pl.DataFrame) -> pl.DataFrame:

@@ -19,10 +19,11 @@ from rating.counters import Counters
 from rating.match import match_prices
 from rating.measure import MEASURED
 from rating.price import price_usage, share_revenue
+from rating.recalled import recalled_properties
 from rating.terms import Terms
 from schemas.frames import INSTANT
 from schemas.ledger import AGGREGATE_KEY, POSITION_KEY, Role
-from schemas.usage import EVENTS, PROPERTY, RejectReason
+from schemas.usage import EVENTS, RejectReason
 
 _TENS = pl.Series("tens", [10**exponent for exponent in range(19)], dtype=pl.Int128)
 
@@ -109,41 +110,14 @@ def price_posted(matched: Matched, charged: pl.DataFrame, counters: Counters, po
 
 
 def _as_events(usage: pl.DataFrame, terms: Terms) -> pl.DataFrame:
-    """EVENTS with `event` and `data.<property>` for what the terms' meters tell apart: dimensions, unique values."""
+    """EVENTS with `event` and `data.<property>` for what rows of the terms' meters keep of it: dimensions and one value."""
     placed = usage.with_columns(
         event_index=pl.lit(0, pl.Int32),
         event_type=pl.col("meter_id"),
         subject=pl.col("subscription_id"),
         message=pl.lit(b"", pl.Binary),
     )
-    return placed.select("event", *EVENTS.names(), *_property_columns(terms))
-
-
-def _property_columns(terms: Terms) -> list[pl.Expr]:
-    """`data.<name>` read out of 'region=cn,call_type=pstn', the names in their meter's order, and out of `value`.
-
-    A dimension ends where the next name of the meter begins, so it may hold commas.
-    """
-    columns: dict[str, pl.Expr] = {}
-
-    def add(meter_id: str, name: str, value: pl.Expr) -> None:
-        columns[name] = (
-            pl.when(pl.col("meter_id") == meter_id).then(value).otherwise(columns.get(name, pl.lit(None, pl.String)))
-        )
-
-    meters = terms.meters.select("meter_id", "aggregation", "property", "dimensions")
-    for meter_id, aggregation, counted, names in meters.iter_rows():
-        for place, name in enumerate(names or []):
-            following = "|".join(f",{_escape(after)}=" for after in names[place + 1 :])
-            end = f"(?:{following}|$)" if following else "$"
-            add(meter_id, name, pl.col("dimensions").str.extract(f"(?s)(?:^|,){_escape(name)}=(.*?){end}"))
-        if aggregation == "unique":
-            add(meter_id, counted, pl.col("value"))
-    return [value.alias(f"{PROPERTY}{name}") for name, value in columns.items()]
-
-
-def _escape(name: str) -> str:
-    return "".join(sign if sign.isalnum() else f"\\x{{{ord(sign):x}}}" for sign in name)
+    return placed.select("event", *EVENTS.names(), *recalled_properties(terms.meters).values())
 
 
 def _as_measured(usage: pl.DataFrame, terms: Terms) -> pl.DataFrame:

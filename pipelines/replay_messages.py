@@ -35,6 +35,7 @@ from rating.counters import Counters
 from rating.duplicates import drop_duplicates
 from rating.match import match_prices
 from rating.measure import measure_usage
+from rating.recalled import kept_values
 from rating.seen import SeenEvents
 from rating.terms import Terms
 from schemas.book import Book
@@ -170,5 +171,6 @@ def _contents(events: pl.DataFrame, charged: pl.DataFrame, terms: Terms) -> pl.D
     """What `SeenEvents` remembers of charged events."""
     payers = terms.usage.select("subscription_id", "meter_id")[charged["charge"]]
     ids = events.select("stream", *EVENT)[charged["event"]]
-    rows = pl.concat([charged.select("occurred_at", "quantity_quanta"), payers, ids], how="horizontal")
+    values = kept_values(charged, events, terms.meters).to_frame()
+    rows = pl.concat([charged.select("occurred_at", "quantity_quanta"), payers, ids, values], how="horizontal")
     return rows.with_columns(role=pl.lit(Role.REVENUE.value), corrects=pl.lit(None, pl.String))

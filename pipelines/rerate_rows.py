@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from pipelines.posted_usage import EVENT, position_text, posted_usage, standing_rows
+from pipelines.posted_usage import EVENT, posted_usage, standing_rows, without_retracted
 from pipelines.rate_posted import Matched, match_posted, price_posted
 from pipelines.replay import VERSIONS
 from pipelines.take_back import Wanted, take_back
@@ -28,7 +28,7 @@ def correct_rows(rows: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
     Args:
         rows: POSTINGS of usage events of whole accounts, of the meters concerned.
     """
-    usage = _with_range(posted_usage(_without_retracted(rows)), wanted)
+    usage = _with_range(posted_usage(without_retracted(rows)), wanted)
     standing = standing_rows(rows).filter(pl.col("price_id") == wanted.price_id)
     revenue = standing.filter(pl.col("role") == Role.REVENUE.value)
     placed = _placed(usage, revenue, wanted)
@@ -42,18 +42,6 @@ def correct_rows(rows: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
     left = rows.filter((pl.col("role") == Role.REVENUE.value) & (pl.col("price_id") == wanted.price_id))
     anew = _post_anew(_to_post(usage, placed, moved, taken), left.join(lost, on=lost.columns, how="anti"), wanted, back)
     return pl.concat([back, *anew])
-
-
-def _without_retracted(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows without those of events that were retracted: that usage did not happen."""
-    retracting = pl.col("corrects").is_not_null() & ~pl.col("stream").str.starts_with("rerate:")
-    gone = rows.filter(retracting).select("corrects")
-    if gone.is_empty():
-        return rows
-    events = (
-        rows.with_columns(corrects=position_text()).join(gone, on="corrects", how="semi").select(*EVENT, "meter_id").unique()
-    )
-    return rows.join(events, on=events.columns, how="anti", maintain_order="left")
 
 
 def _with_range(usage: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:

@@ -16,7 +16,7 @@ import polars as pl
 import catalog.book_source
 import catalog.roster_source
 from catalog.versions import load_book, load_roster
-from pipelines.posted_usage import by_accounts, posted_usage, usage_rows
+from pipelines.posted_usage import by_accounts, posted_usage, usage_rows, without_retracted
 from pipelines.rate_posted import Matched, match_posted, price_posted
 from pipelines.workspace import Workspace
 from rating.counters import Counters
@@ -99,7 +99,7 @@ def compare_draft(workspace: Workspace, period: Period, book: Book, roster: Rost
     terms = compile_terms(book, roster)
     today, draft, unpriced, events = [], [], [UNPRICED.empty()], 0
     for part in by_accounts(usage_rows(workspace.ledger().postings.scan(), str(period), str(period))):
-        usage = posted_usage(part)
+        usage = posted_usage(without_retracted(part))
         matched = match_posted(usage, terms)
         priced = price_posted(matched, matched.charged, Counters())
         revenue = priced.sums().filter(pl.col("role") == Role.REVENUE.value)

@@ -25,6 +25,7 @@ from rating.match import match_prices
 from rating.measure import measure_usage
 from rating.post import post_charges
 from rating.price import price_usage, share_revenue
+from rating.recalled import recall_dimensions
 from rating.rejects import write_rejects
 from rating.retract import NothingPosted, Posted, move_times, name_corrected, take_back
 from rating.seen import SeenEvents
@@ -73,6 +74,8 @@ def rate_batch(
     ledger = posted or NothingPosted()
     back = take_back(events, fresh.charged, terms, seen, ledger)
     events = move_times(events, back.rows)
+    if back.rows.height and terms.cells.height:
+        events = recall_dimensions(events, back.rows, terms.meters)
     counted = count_usage(fresh.charged, terms, counters, points, events, taken=back.rows, posted=ledger)
     priced = price_usage(counted.rows, events, terms, counters)
     shared = share_revenue(priced, events, terms)

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from hashlib import sha256
 from typing import NamedTuple
 
 import polars as pl
 
-from rating.aggregates.follow import SHORTENED, follow_points
+from rating.aggregates.follow import follow_points
 from rating.aggregates.kinds import KEPT
 from rating.aggregates.points import Points
 from rating.counters import Counters
+from rating.recalled import kept_values
 from rating.rejects import REJECTED
 from rating.retract import TAKEN, NothingPosted, Posted
 from rating.terms import Terms
 from schemas.errors import BrokenPromise
 from schemas.frames import INSTANT, FrameSchema
 from schemas.ledger import AGGREGATE_KEY, POINT_COLUMNS
-from schemas.usage import PROPERTY, RejectReason
+from schemas.usage import RejectReason
 
 COUNTED = FrameSchema(
     "COUNTED",
@@ -28,7 +28,7 @@ COUNTED = FrameSchema(
         "dimensions": pl.String,
         "usage_period": pl.Date,
         "quantity_quanta": pl.Int64,  # what the event reported; of a retraction the same with the opposite sign
-        "value": pl.String,  # what unique tells apart; null for every other aggregation
+        "value": pl.String,  # what unique tells apart, or the money that came with the event; null otherwise
         "before_quanta": pl.Int64,  # null: the aggregate begins with this row
         "after_quanta": pl.Int64,
     },
@@ -160,25 +160,15 @@ def _with_key(charged: pl.DataFrame, terms: Terms) -> pl.DataFrame:
 
 
 def _with_point(keyed: pl.DataFrame, terms: Terms, events: pl.DataFrame | None, *, wanted: bool) -> pl.DataFrame:
-    """`event_source`, `event_id` and `value` where an aggregation needs points or they are wanted; otherwise null."""
+    """`event_source`, `event_id` and `value` where points or values are kept or they are wanted; otherwise null."""
     none = [pl.lit(None, pl.String).alias(name) for name in ("event_source", "event_id", "value")]
-    if not wanted and not set(terms.meters["aggregation"]) & set(KEPT):
+    looks = bool(set(terms.meters["aggregation"]) & set(KEPT)) or terms.meters["money"].null_count() < terms.meters.height
+    if not wanted and not looks:
         return keyed.with_columns(none)
     if events is None:
         raise BrokenPromise("an aggregation that needs points is counted without the events")
-    told = keyed.hstack(events.select("event_source", "event_id")[keyed["event"]]).with_columns(none[2])
-    for meter, name in terms.meters.filter(pl.col("aggregation") == "unique").select("meter", "property").iter_rows():
-        column = f"{PROPERTY}{name}"
-        if column in events.columns:
-            value = pl.when(pl.col("meter") == meter).then(_shortened(events[column]).gather(told["event"])).otherwise("value")
-            told = told.with_columns(value=value)
-    return told
-
-
-def _shortened(values: pl.Series) -> pl.Series:
-    """The values; of those that are too long for a row of the ledger a digest."""
-    long = (values.str.len_chars() > SHORTENED).fill_null(False).arg_true()
-    return values.scatter(long, [sha256(text.encode()).hexdigest() for text in values.gather(long)]) if len(long) else values
+    told = keyed.hstack(events.select("event_source", "event_id")[keyed["event"]])
+    return told.with_columns(kept_values(told, events, terms.meters))
 
 
 def _with_begun(keyed: pl.DataFrame, terms: Terms, counters: Counters) -> pl.DataFrame:

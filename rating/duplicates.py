@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from rating.recalled import kept_values
 from rating.rejects import REJECTED, write_sentences
 from rating.seen import SeenEvents, fingerprint_events
 from rating.terms import Terms
@@ -40,7 +41,7 @@ def drop_duplicates(events: pl.DataFrame, charged: pl.DataFrame, terms: Terms, s
         return Fresh(charged, REJECTED.empty(), 0)
     differs = again.filter(pl.col("content_hash") != pl.col("expected")).join(events, on="event", how="left")
     sentence = pl.format(
-        "Event '{}' of source '{}' was charged before with another subscription, time, meter or quantity; "
+        "Event '{}' of source '{}' was charged before with another subscription, time, meter, quantity or value; "
         "send a correction under an id of its own.",
         "event_id",
         "event_source",
@@ -60,4 +61,5 @@ def _contents(events: pl.DataFrame, charged: pl.DataFrame, terms: Terms) -> pl.D
     measured = charged.filter(~again.fill_null(False))
     payers = terms.usage.select("subscription_id", "meter_id")[measured["charge"]]
     ids = events.select("event_source", "event_id")[measured["event"]]
-    return pl.concat([measured.select("event", "occurred_at", "quantity_quanta"), payers, ids], how="horizontal")
+    values = kept_values(measured, events, terms.meters).to_frame()
+    return pl.concat([measured.select("event", "occurred_at", "quantity_quanta"), payers, ids, values], how="horizontal")

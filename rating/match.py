@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from rating.dynamic import judge_money
 from rating.periods import local_day, period_start
 from rating.rejects import name_problems, name_strangers
 from rating.terms import Terms
@@ -82,6 +83,8 @@ def _price_candidates(events: pl.DataFrame, measured: pl.DataFrame, subjects: pl
         found = found.with_columns(charge=pl.int_ranges("first", "last", dtype=pl.UInt32)).explode("charge")
     details = terms.usage.select("charged_from", "charged_to", "filter_set", "max_quanta")[found["charge"]]
     candidates = found.hstack(details).filter(_in_force("charged_from", "charged_to"))
+    if terms.dynamic.height:
+        candidates = judge_money(candidates, events, terms)
     too_large = pl.col("quantity_quanta") > pl.col("max_quanta")
     return _accepted(candidates, events, terms).with_columns(
         problem=pl.when(too_large).then(pl.lit(RejectReason.QUANTITY_TOO_LARGE.value)).otherwise("problem")

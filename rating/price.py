@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from rating.counters import Counters
+from rating.dynamic import price_money
 from rating.kernel import apply_factor, find_steps, price_quanta
 from rating.matrix import find_cells
 from rating.per_event import place_events, round_events
@@ -52,7 +53,9 @@ def price_usage(counted: pl.DataFrame, events: pl.DataFrame, terms: Terms, count
         price_quanta(rows, "from_quanta", terms.steps, step_before).alias("revenue_before"),
         price_quanta(rows, "to_quanta", terms.steps, step_after).alias("revenue_after"),
     )
-    priced = priced.with_columns(round_events("revenue_after")) if each else priced
+    if each:
+        priced = price_money(priced, terms) if terms.dynamic.height else priced
+        priced = priced.with_columns(round_events("revenue_after"))
     kept = pl.col("kept_millionths")
     return PRICED.select(
         priced.with_columns(apply_factor(pl.col(name), kept).alias(name) for name in ("revenue_before", "revenue_after"))

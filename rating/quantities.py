@@ -14,19 +14,22 @@ from schemas.usage import RejectReason
 _NUMBER = r"^(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?$"
 _LARGEST_EXPONENT = 308
 _DIGITS = 19  # of the largest Int64
+_MONEY_DIGITS = 37  # of the largest amount
 
 
-def read_quantities(texts: pl.Series, scale: int) -> pl.DataFrame:
+def read_quantities(texts: pl.Series, scale: int, *, wide: bool = False) -> pl.DataFrame:
     """Read numbers into quanta of 10^-scale units.
 
     Args:
         texts: String; null where the event lacks the property.
+        wide: Money has more digits than a quantity: up to 37 in 128 bits, instead of 64.
 
     Returns:
-        `quantity_quanta` (Int64) and `problem` (String, a RejectReason; null when the quantity is good), one row per text.
+        `quantity_quanta` (Int64, or Int128 if wide) and `problem` (String, a RejectReason; null when the quantity is good), one
+        row per text.
     """
-    plain = texts.str.contains(rf"^(?:0|[1-9][0-9]{{0,{_DIGITS - 2 - scale}}})$").fill_null(False)
-    if bool(plain.all()):  # whole numbers well within 64 bits: the common case, four times as fast
+    digits_kept, dtype = (_MONEY_DIGITS, pl.Int128) if wide else (_DIGITS, pl.Int64)
+    if not wide and _all_plain(texts, scale):
         return pl.DataFrame({"quantity_quanta": texts.cast(pl.Int64) * 10**scale}).with_columns(problem=pl.lit(None, pl.String))
     parts = pl.DataFrame(
         [
@@ -47,8 +50,8 @@ def read_quantities(texts: pl.Series, scale: int) -> pl.DataFrame:
             - pl.col("significant").str.len_bytes().cast(pl.Int64)
             + scale
         )
-        .with_columns(problem=_problem())
-        .with_columns(quanta=_quanta())
+        .with_columns(problem=_problem(digits_kept))
+        .with_columns(quanta=_quanta(digits_kept, dtype))
         .with_columns(
             problem=pl.when(pl.col("problem").is_null() & pl.col("quanta").is_null())
             .then(pl.lit(RejectReason.QUANTITY_TOO_LARGE.value))
@@ -58,7 +61,12 @@ def read_quantities(texts: pl.Series, scale: int) -> pl.DataFrame:
     )
 
 
-def _problem() -> pl.Expr:
+def _all_plain(texts: pl.Series, scale: int) -> bool:
+    """Whether all are whole numbers well within 64 bits: the common case, four times as fast."""
+    return bool(texts.str.contains(rf"^(?:0|[1-9][0-9]{{0,{_DIGITS - 2 - scale}}})$").fill_null(False).all())
+
+
+def _problem(digits_kept: int) -> pl.Expr:
     """What is wrong before the digits are put together; the size of what is left is judged by putting them together."""
     zero = pl.col("digits") == ""
     bad, large = pl.lit(RejectReason.BAD_QUANTITY.value), pl.lit(RejectReason.QUANTITY_TOO_LARGE.value)
@@ -73,14 +81,14 @@ def _problem() -> pl.Expr:
         .then(pl.lit(RejectReason.NEGATIVE_QUANTITY.value))
         .when(pl.col("shift") < 0)
         .then(bad)
-        .when(pl.col("significant").str.len_bytes().cast(pl.Int64) + pl.col("shift") > _DIGITS)
+        .when(pl.col("significant").str.len_bytes().cast(pl.Int64) + pl.col("shift") > digits_kept)
         .then(large)
         .otherwise(None)
     )
 
 
-def _quanta() -> pl.Expr:
-    """significant x 10^shift as Int64; null when there is a problem or it does not fit."""
-    padded = pl.col("significant") + pl.lit("0").repeat_by(pl.col("shift").clip(0, _DIGITS)).list.join("")
+def _quanta(digits_kept: int, dtype: type[pl.DataType]) -> pl.Expr:
+    """significant x 10^shift; null when there is a problem or it does not fit."""
+    padded = pl.col("significant") + pl.lit("0").repeat_by(pl.col("shift").clip(0, digits_kept)).list.join("")
     written = pl.when(pl.col("digits") == "").then(pl.lit("0")).otherwise(padded)
-    return pl.when(pl.col("problem").is_null()).then(written).otherwise(None).cast(pl.Int64, strict=False)
+    return pl.when(pl.col("problem").is_null()).then(written).otherwise(None).cast(dtype, strict=False)

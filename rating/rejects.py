@@ -82,15 +82,19 @@ def name_problems(events: pl.DataFrame, problems: pl.DataFrame, meters: pl.DataF
     found = [REJECTED.empty()]
     for (meter,), mine in problems.group_by("meter", maintain_order=True):
         row = meters.row(by_predicate=pl.col("meter") == meter, named=True)
-        column = f"{PROPERTY}{row['property']}"
         told = mine.join(events, on="event", how="left")
-        value = pl.col(column) if column in told.columns else pl.lit(None, pl.String)
+        value = _property(told, row["property"])
         what = f"'{row['property']}' of meter {row['meter_id']}"
         shown = _quoted(value.fill_null(""))
         sentences = {
             RejectReason.MISSING_FIELD: pl.lit(f"The event has no property {what}; send it."),
             RejectReason.BAD_QUANTITY: pl.format(
                 f"Property {what} is {{}}; send a plain number with at most {row['quantity_scale']} decimals.", shown
+            ),
+            RejectReason.BAD_PRICE: pl.format(
+                f"Property '{row['money']}' of meter {row['meter_id']}, the price that comes with the event, is {{}}; send a "
+                "plain number of 0 or more with fewer decimals or digits.",
+                _quoted(_property(told, row["money"])),
             ),
             RejectReason.NEGATIVE_QUANTITY: pl.format(f"Property {what} is {{}}; a quantity cannot be below zero.", shown),
             RejectReason.QUANTITY_TOO_LARGE: pl.format(
@@ -99,6 +103,12 @@ def name_problems(events: pl.DataFrame, problems: pl.DataFrame, meters: pl.DataF
         }
         found.append(REJECTED.select(write_sentences(told.with_columns(reason="problem"), sentences)))
     return pl.concat(found)
+
+
+def _property(events: pl.DataFrame, name: str | None) -> pl.Expr:
+    """The property of `data`, null where there is no such column."""
+    column = f"{PROPERTY}{name}"
+    return pl.col(column) if column in events.columns else pl.lit(None, pl.String)
 
 
 def write_sentences(judged: pl.DataFrame, sentences: dict[RejectReason, pl.Expr]) -> pl.DataFrame:

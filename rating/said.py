@@ -23,6 +23,7 @@ class Said(NamedTuple):
     per: str | None
     by: list[str] | None
     match: str | None
+    takes: str | None
     included_units: int | None
     free_events: int | None
     cap: int | None

@@ -1,8 +1,8 @@
 """Which events were charged before, and with which content: two numbers an event, whatever its id looks like.
 
-Of an event two 64-bit hashes are kept: of (source, id), and of what was charged (subscription, time, meter, quantity). Two
-different ids share a hash once in 2^64; such an event is not lost: its content differs too, so it becomes a reject with a
-reason. Hashes are of this process and version; they are never stored.
+Of an event two 64-bit hashes are kept: of (source, id), and of what was charged (subscription, time, meter, quantity, and the
+value that some meters keep). Two different ids share a hash once in 2^64; such an event is not lost: its content differs too,
+so it becomes a reject with a reason. Hashes are of this process and version; they are never stored.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import polars as pl
 from rating.numbers import Keys, NumberedKeys
 from schemas.ledger import Role
 
-CONTENT = ["subscription_id", "occurred_at", "meter_id", "quantity_quanta"]
+CONTENT = ["subscription_id", "occurred_at", "meter_id", "quantity_quanta", "value"]
 """What two deliveries of one event must agree on, besides source and id."""
 
 _GROWTH = 1.5
@@ -26,7 +26,10 @@ def fingerprint_events(rows: pl.DataFrame, by: str | None = None) -> pl.DataFram
         rows: `event_source`, `event_id` and CONTENT, one row or more per event and meter.
         by: Column that tells events apart, returned too; None is their id, as in the ledger.
     """
-    sums = [pl.col(name).hash(seed) * factor for name, seed, factor in zip(CONTENT, (3, 4, 5, 6), (1, 3, 5, 7), strict=True)]
+    always = zip(CONTENT[:-1], (3, 4, 5, 6), (1, 3, 5, 7), strict=True)
+    sums = [pl.col(name).hash(seed) * factor for name, seed, factor in always]
+    if rows["value"].null_count() < rows.height:
+        sums.append(pl.when(pl.col("value").is_not_null()).then(pl.col("value").hash(9) * 9).otherwise(0))
     hashed = rows.select(
         *([by] if by else []),
         id_hash=hash_ids(),

@@ -88,6 +88,7 @@ class Terms:
     steps: pl.DataFrame  # STEPS
     event_prices: pl.DataFrame  # EVENT_PRICES
     cells: pl.DataFrame  # CELLS
+    dynamic: pl.DataFrame  # DYNAMIC
     shares: pl.DataFrame  # SHARES
 
     @cached_property
@@ -179,6 +180,7 @@ def compile_terms(book: Book, roster: Roster) -> Terms:
         steps=lowered.steps,
         event_prices=lowered.event_prices,
         cells=lowered.cells,
+        dynamic=lowered.dynamic,
         shares=_shares(book),
     )
 

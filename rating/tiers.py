@@ -47,6 +47,7 @@ MODELS: Mapping[str, Callable[[PriceTerms], list[Step]]] = {
     "package": lower_package,
     "rated_time": lower_rated_time,
     "matrix": lower_graduated,
+    "dynamic": lower_per_unit,
     "flat": lower_flat,
 }
 """Price model -> the function that lowers its terms to steps."""
@@ -108,11 +109,25 @@ CELLS = FrameSchema(
 """One row per row of a matrix but the default, which is rated by the steps of the price itself (rating/matrix.py)."""
 
 
+DYNAMIC = FrameSchema(
+    "DYNAMIC",
+    {
+        "price": pl.UInt32,  # row of LOWERED
+        "by_unit": pl.Boolean,  # the event brings the price of a unit; otherwise the amount of the whole event
+        "decimals": pl.Int8,  # that it may have
+        "minimum": pl.Int128,  # of each event, scale 18; null: no limit
+        "maximum": pl.Int128,
+    },
+)
+"""One row per price version whose price comes with the event (rating/dynamic.py)."""
+
+
 class LoweredPrices(NamedTuple):
     prices: pl.DataFrame
     steps: pl.DataFrame
     event_prices: pl.DataFrame
     cells: pl.DataFrame
+    dynamic: pl.DataFrame
 
 
 def lower_prices(prices: pl.DataFrame, tiers: pl.DataFrame) -> LoweredPrices:
@@ -123,7 +138,7 @@ def lower_prices(prices: pl.DataFrame, tiers: pl.DataFrame) -> LoweredPrices:
         tiers: TIERS of these prices.
 
     Returns:
-        LOWERED, STEPS, EVENT_PRICES and CELLS.
+        LOWERED, STEPS, EVENT_PRICES, CELLS and DYNAMIC.
 
     Raises:
         BrokenPromise: A price version has no tiers, an unknown model, or more decimals than its meter's scale leaves room for.
@@ -133,10 +148,14 @@ def lower_prices(prices: pl.DataFrame, tiers: pl.DataFrame) -> LoweredPrices:
     steps: list[tuple[int, int, int, int, int, int]] = []
     event_prices: list[tuple[int, int | None, int | None, int, int, bool]] = []
     cells: list[tuple[int, list[str], str, list[str], int]] = []
+    dynamic: list[tuple[int, bool, int, int | None, int | None]] = []
     plain = prices.with_columns(pl.col(MONEY_AND_UNITS).to_physical()).select(Said._fields)
     for slot, said in enumerate(map(Said._make, plain.iter_rows())):
         terms = _terms_of(said, tiers_of)
         included = whole_quanta(str(said), said.included_units or 0, said.quantity_scale)
+        if said.model == "dynamic":
+            dynamic.append(_dynamic_price(slot, said))
+            said = said._replace(minimum=None, maximum=None)
         if said.per == "event":
             at_zero, whole = 0, _event_steps(said, terms if said.by is None else terms._replace(tiers=terms.tiers[:1]))
             event_prices.append((slot, *_event_price(said, terms.divisor)))
@@ -158,7 +177,14 @@ def lower_prices(prices: pl.DataFrame, tiers: pl.DataFrame) -> LoweredPrices:
         pl.DataFrame(steps, schema=dict(STEPS.columns), orient="row").sort("price", "from_quanta", maintain_order=True),
         pl.DataFrame(event_prices, schema=dict(EVENT_PRICES.columns), orient="row"),
         pl.DataFrame(cells, schema=dict(CELLS.columns), orient="row"),
+        pl.DataFrame(dynamic, schema=dict(DYNAMIC.columns), orient="row"),
     )
+
+
+def _dynamic_price(slot: int, said: Said) -> tuple[int, bool, int, int | None, int | None]:
+    """DYNAMIC. A unit price is read per quantum."""
+    by_unit = said.takes == "unit_price"
+    return slot, by_unit, AMOUNT_SCALE - said.quantity_scale if by_unit else AMOUNT_SCALE, said.minimum, said.maximum
 
 
 def _terms_of(said: Said, tiers_of: Mapping[tuple[str, str], list[TierSaid]]) -> PriceTerms:

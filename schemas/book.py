@@ -20,6 +20,7 @@ METERS = FrameSchema(
         "event_type": pl.String,  # CloudEvents `type` of the events it measures
         "aggregation": pl.String,  # sum | count | max | ...: docs/CATALOG.md lists them
         "property": pl.String,  # property of `data` that holds the quantity; null for count
+        "money": pl.String,  # property of `data` with the price or amount that comes with the event; null: none does
         "unit": pl.String,  # as printed on the invoice
         "quantity_scale": pl.Int8,  # s: decimals a quantity may have, 0..9
         "dimensions": pl.List(pl.String),  # properties of `data` that prices may filter by
@@ -52,6 +53,7 @@ PRICES = FrameSchema(
         "per": pl.String,  # period: a function of the period's aggregate | event: each event is priced by itself
         "by": pl.List(pl.String),  # matrix: the dimensions that choose a row; null otherwise
         "match": pl.String,  # matrix: value | longest_prefix; null otherwise
+        "takes": pl.String,  # dynamic: what the event brings, amount | unit_price; null otherwise
         "included_units": AMOUNT,  # units of a period before the first tier; they cost nothing
         "free_events": pl.Int64,  # per event: so many events of a period cost nothing; null: no such limit on included units
         "cap": AMOUNT,  # the most that a period costs, before the discount; null: no limit

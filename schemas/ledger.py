@@ -41,7 +41,7 @@ POSTINGS = FrameSchema(
         "usage_month": pl.String,
         # how much: whole quanta; units = quanta / 10^quantity_scale
         "quantity_quanta": pl.Int64,  # what this row adds
-        "value": pl.String,  # what a meter of aggregation unique counts, for example a user; null for all others
+        "value": pl.String,  # what a meter of aggregation unique counts, or the money that came with the event; null for others
         "before_quanta": pl.Int64,  # the aggregate before this row
         "after_quanta": pl.Int64,  # the aggregate after this row
         "quantity_scale": pl.Int8,

@@ -93,6 +93,7 @@ class RejectReason(StrEnum):
     TIME_IN_FUTURE = "time_in_future"  # later than it was received, beyond the allowed clock skew
     BAD_QUANTITY = "bad_quantity"  # not a number, NaN, infinite, or finer than the meter's scale
     NEGATIVE_QUANTITY = "negative_quantity"
+    BAD_PRICE = "bad_price"  # the price or amount that should come with the event is absent, no number, below zero or too fine
     QUANTITY_TOO_LARGE = "quantity_too_large"  # one event, or the running total, beyond what is exact
     UNKNOWN_TYPE = "unknown_type"  # no meter measures this event type
     UNKNOWN_SUBJECT = "unknown_subject"  # no subscription or identifier of that name

@@ -33,6 +33,9 @@ def blocks(text: str, language: str) -> list[str]:
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     made = Workspace.create(tmp_path_factory.mktemp("errors") / "shop", "video-conference", "2026-10")
+    for block in blocks(REJECTS, "yaml"):
+        head, body = block.split("\n", 1)
+        (made.root / head.removeprefix("# ")).write_text(body)
     made.publish()
     return made
 

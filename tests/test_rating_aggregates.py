@@ -208,6 +208,17 @@ def test_unique_counts_texts_of_any_length_once() -> None:
     assert desk.reasons == ["missing_field"]
 
 
+def test_the_same_id_with_another_value_is_another_content() -> None:
+    for batches in ([1, 1, 1], [3]):
+        desk = Desk(world("unique").terms())
+        events = [event("a", "anna"), event("a", "bert"), event("a", "anna")]
+        for size in batches:
+            desk.rate(*events[:size])
+            events = events[size:]
+        assert desk.reasons == ["duplicate_differs"]
+        assert sum(result.duplicates for result in desk.results) == 1
+
+
 def test_only_a_peak_takes_quantities_below_zero() -> None:
     for aggregation in RULES:
         desk = Desk(terms_of(aggregation))

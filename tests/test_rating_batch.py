@@ -104,7 +104,7 @@ def test_what_was_rated_is_known_again_after_the_state_is_rebuilt_from_the_ledge
     rebuilt = Desk(terms)
     rebuilt.counters.load(revenue.group_by(AGGREGATE_KEY).agg(pl.col("after_quanta").max(), events=pl.len()))
     rebuilt.seen.add(
-        revenue.select("event_source", "event_id", "subscription_id", "occurred_at", "meter_id", "quantity_quanta")
+        revenue.select("event_source", "event_id", "subscription_id", "occurred_at", "meter_id", "quantity_quanta", "value")
     )
     rated = rebuilt.rate(event("a", "4"), event("c", "4"), event("b", "5"))
     assert rated.duplicates == 1

@@ -7,6 +7,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -93,3 +94,18 @@ def test_events_without_the_dimensions_pay_the_default() -> None:
     desk = Desk(matrix({("cn", "pstn"): Decimal(2)}, Decimal(9)).terms())
     desk.rate(event("a", "1"))
     assert desk.postings.select(pl.col("amount").sum()).item() == Decimal(9)
+
+
+@pytest.mark.parametrize("match", ["value", "longest_prefix"])
+@pytest.mark.parametrize("batches", [[2], [1, 1]], ids=["in the same batch", "in a later batch"])
+def test_a_retraction_goes_by_the_dimensions_of_the_event_that_it_takes_back(match: str, batches: list[int]) -> None:
+    world = World().meter(dimensions=["to"]).account().subscription()
+    rows: list[Row] = [{"tier": 0, "tier_from": Decimal(0), "unit_price": Decimal(9)}]
+    rows.append({"tier": 1, "tier_from": Decimal(0), "unit_price": Decimal(2), "values": ["86"]})
+    world.price("usage", rows, own=False, model="matrix", per="event", by=["to"], match=match)
+    desk = Desk(world.terms())
+    events = [event("a", {"to": "86", "value": "1"}), event("r", {"to": "49", "value": "7"}, retracts="a")]
+    for size in batches:
+        desk.rate(*events[:size])
+        events = events[size:]
+    assert desk.postings.select("tier", "amount").rows() == [(1, Decimal(2)), (1, Decimal(-2))]

@@ -13,9 +13,6 @@ from rating.periods import period_end
 from rating.terms import Terms
 from schemas.ledger import AGGREGATE_KEY
 
-SHORTENED = 256
-"""Characters of a value that a row of the ledger holds; of a longer one it holds the SHA-256."""
-
 
 def follow_points(rows: pl.DataFrame, terms: Terms, stores: Sequence[Points]) -> pl.DataFrame:
     """The rows with `after` (Int128): the aggregate after each, as a function of all points that are there by then.
