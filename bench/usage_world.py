@@ -12,7 +12,7 @@ import polars as pl
 
 from catalog.versions import publish_book, publish_roster
 from pipelines.workspace import BOSS_TOML, Workspace
-from schemas.book import AGREEMENTS, FILTERS, METERS, PLANS, PRICES, TAXES, TIERS, Book
+from schemas.book import BOOK_FRAMES, METERS, PLANS, PRICES, TAXES, TIERS, Book
 from schemas.frames import FrameSchema
 from schemas.roster import ACCOUNTS, IDENTIFIERS, OVERRIDES, PARTNERS, SUBSCRIPTIONS, Roster
 from schemas.usage import EVENTS
@@ -49,9 +49,9 @@ def make_book(fan_out: int) -> Book:
                 | {"unit_price": Decimal("0.012") / 2**tier, "flat": Decimal(tier)}
                 | {"package_size": Decimal(60) if model == "package" else None}
             )
-    frames = {"agreements": AGREEMENTS.empty(), "filters": FILTERS.empty(), "taxes": TAXES.empty()}
     plans = PLANS.build([{"plan_id": "pro", "kind": "version", "name_en": "Pro", "name_zh": "专业版"}])
-    return Book(1, "bench", meters, plans, PRICES.build(prices), TIERS.build(tiers), **frames)
+    made = {"meters": meters, "plans": plans, "prices": PRICES.build(prices), "tiers": TIERS.build(tiers)}
+    return Book(1, "bench", **{name: schema.empty() for name, schema in BOOK_FRAMES.items()} | made)
 
 
 def make_roster(holders: int = HOLDERS) -> Roster:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 
-from catalog.entries import MeterEntry
+from catalog.entries import MeterEntry, VersionEntry
 from catalog.fields import to_instant
 from catalog.problems import Place, Problems, did_you_mean
 
@@ -28,6 +28,14 @@ def check_meter(meter: MeterEntry, place: Place, problems: Problems) -> None:
     for index, name in enumerate(meter.dimensions):
         if name in meter.dimensions[:index]:
             problems.add(place.at("dimensions", index), f"'{name}' stands here twice; keep one")
+
+
+def check_cost(version: VersionEntry, place: Place, problems: Problems) -> None:
+    """A carrier's price costs nothing without an event, and is on no invoice."""
+    if version.flat_at_zero:
+        problems.add(place.at("flat_at_zero"), "is for a price of a plan; a carrier's price is due with its events", key=True)
+    if version.tax_class is not None:
+        problems.add(place.at("tax_class"), "is for invoices; a carrier's price is on none, remove it", key=True)
 
 
 def check_spans(

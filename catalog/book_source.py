@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from catalog.book_checks import Span, check_filters, check_mentions, check_meter, check_spans, check_tax_classes
+from catalog.book_checks import Span, check_cost, check_filters, check_mentions, check_meter, check_spans, check_tax_classes
 from catalog.entries import (
     AgreementEntry,
     BookEntry,
+    CarrierEntry,
+    CarrierPriceEntry,
     Entry,
     MeterEntry,
+    NameEntry,
     PlanEntry,
     PriceEntry,
     TaxEntry,
@@ -29,6 +32,8 @@ from schemas.book import BOOK_FRAMES, Book
 Row = dict[str, object]
 Covered = dict[tuple[str, str], list[Span]]
 """Spans in which a partner's agreements cover a price."""
+Owner = PlanEntry | CarrierEntry
+FeeItem = PriceEntry | CarrierPriceEntry
 EntryT = TypeVar("EntryT", bound=Entry)
 
 
@@ -70,6 +75,8 @@ class _BookReader:
             self.read_meter(data, place)
         for data, place in self.sections.entries["plans"]:
             self.read_plan(data, place)
+        for data, place in self.sections.entries["carriers"]:
+            self.read_carrier(data, place)
         self.read_taxes()
         self.read_agreements()
         return self.rows
@@ -111,30 +118,43 @@ class _BookReader:
         currencies = {plan.currency} if plan is not None and plan.currency else set()
         for item, spot in prices:
             price_ids.append(_id_of(item))
-            self.read_price(item, spot, plan, currencies)
+            self.prices.add(_id_of(item))
+            self.read_price(PriceEntry, item, spot, plan, currencies)
         if plan is not None:
-            names = {"name_en": plan.name.en, "name_zh": plan.name.zh or plan.name.en}
-            self.rows["plans"].append({"plan_id": plan.id, "kind": plan.kind, **names})
+            self.rows["plans"].append({"plan_id": plan.id, "kind": plan.kind, **_names(plan.name)})
 
-    def read_price(self, data: object, place: Place, plan: PlanEntry | None, currencies: set[str]) -> None:
-        price = check_entry(PriceEntry, data, place, self.problems, nested="versions")
+    def read_carrier(self, data: object, place: Place) -> None:
+        carrier = check_entry(CarrierEntry, data, place, self.problems, nested="prices")
+        self.note_id("carrier", data, place)
+        prices = list(list_of(_under(data, "prices"), place.at("prices"), self.problems))
+        if not prices and isinstance(data, dict):
+            self.problems.add(place, "has no price; list at least one under 'prices:'")
+        currencies = {carrier.currency} if carrier is not None and carrier.currency else set()
+        for item, spot in prices:
+            self.read_price(CarrierPriceEntry, item, spot, carrier, currencies)
+        if carrier is not None:
+            self.rows["carriers"].append({"carrier_id": carrier.id, **_names(carrier.name)})
+
+    def read_price(self, kind: type[FeeItem], data: object, place: Place, owner: Owner | None, currencies: set[str]) -> None:
+        price = check_entry(kind, data, place, self.problems, nested="versions")
         self.note_id("price", data, place)
-        self.prices.add(_id_of(data))
         versions = list(list_of(_under(data, "versions"), place.at("versions"), self.problems))
         if not versions and isinstance(data, dict):
             self.problems.add(place, "has no version; list at least one with valid_from under 'versions:'")
         entries = [(check_entry(VersionEntry, item, spot, self.problems), spot) for item, spot in versions]
         if price is None:
             return
-        if (price.meter is None) == (price.recurring is None):
+        if isinstance(price, PriceEntry) and (price.meter is None) == (price.recurring is None):
             self.problems.add(place, "needs either 'meter' (usage) or 'recurring' (a fee per month or year)")
         known = [(version, spot) for version, spot in entries if version is not None]
         spans = check_spans([(v.valid_from, v.valid_to, spot) for v, spot in known], self.zone, self.problems)
-        terms: Row = {"plan_id": plan.id if plan else None, "currency": self.currency_of(price, plan, place, currencies)}
+        terms: Row = {"plan_id": None, "carrier_id": None, "currency": self.currency_of(price, owner, place, currencies)}
+        if owner is not None:
+            terms["plan_id" if isinstance(owner, PlanEntry) else "carrier_id"] = owner.id
         for (version, spot), (start, end) in zip(known, spans, strict=True):
             self.read_version(price, version, spot, terms | {"valid_from": start, "valid_to": end}, place)
 
-    def read_version(self, price: PriceEntry, version: VersionEntry, place: Place, terms: Row, price_place: Place) -> None:
+    def read_version(self, price: FeeItem, version: VersionEntry, place: Place, terms: Row, price_place: Place) -> None:
         charge = "usage" if price.meter is not None else "recurring"
         currency = None if terms["currency"] is None else str(terms["currency"])
         meter = self.meters.get(price.meter) if price.meter is not None else None
@@ -153,8 +173,12 @@ class _BookReader:
         where_not = price.where_not if version.where_not is None else version.where_not
         dimensions = meter.dimensions if meter else ([] if charge == "recurring" else None)
         filters = check_filters({"where": where, "where_not": where_not}, dimensions, at_where, self.problems)
-        tax_class = version.tax_class or price.tax_class
-        self.tax_classes.append((tax_class, (place if version.tax_class else price_place).at("tax_class")))
+        tax_class = None
+        if isinstance(price, PriceEntry):
+            tax_class = version.tax_class or price.tax_class
+            self.tax_classes.append((tax_class, (place if version.tax_class else price_place).at("tax_class")))
+        else:
+            check_cost(version, place, self.problems)
         if lowered is None:
             return
         self.rows["prices"].append(
@@ -164,25 +188,25 @@ class _BookReader:
             | {
                 "charge": charge,
                 "meter_id": price.meter,
-                "interval": price.recurring,
+                "interval": price.recurring if isinstance(price, PriceEntry) else None,
                 "tax_class": tax_class,
-                "name_en": price.name.en,
-                "name_zh": price.name.zh or price.name.en,
+                **_names(price.name),
             }
         )
         self.rows["tiers"] += [key | tier for tier in lowered.tiers]
         self.rows["filters"] += [key | row for row in filters]
 
-    def currency_of(self, price: PriceEntry, plan: PlanEntry | None, place: Place, seen: set[str]) -> str | None:
-        """The price's currency, one and the same for all prices of a plan."""
-        currency = price.currency or (plan.currency if plan else None) or self.currency
-        if currency is None and plan is not None and "currency" not in self.sections.settings:
-            self.problems.add(place.at("currency"), "is missing; set 'currency:' for the book, the plan or this price")
+    def currency_of(self, price: FeeItem, owner: Owner | None, place: Place, seen: set[str]) -> str | None:
+        """The price's currency, one and the same for all prices of a plan or carrier."""
+        what = "carrier" if isinstance(owner, CarrierEntry) else "plan"
+        currency = price.currency or (owner.currency if owner else None) or self.currency
+        if currency is None and owner is not None and "currency" not in self.sections.settings:
+            self.problems.add(place.at("currency"), f"is missing; set 'currency:' for the book, the {what} or this price")
         elif currency is not None:
             seen.add(currency)
             if len(seen) > 1:
                 others = ", ".join(sorted(seen - {currency}))
-                text = f"{currency}, but another price of this plan is in {others}; a plan has one currency"
+                text = f"{currency}, but another price of this {what} is in {others}; a {what} has one currency"
                 self.problems.add(place.at("currency"), text)
         return currency
 
@@ -231,6 +255,10 @@ class _BookReader:
         first = self.ids.setdefault((what, name), place)
         if name and first is not place:
             self.problems.add(place.at("id"), f"there is another {what} '{name}' in {first}; ids are unique")
+
+
+def _names(name: NameEntry) -> Row:
+    return {"name_en": name.en, "name_zh": name.zh or name.en}
 
 
 def _under(data: object, key: str) -> object:

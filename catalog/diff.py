@@ -15,7 +15,7 @@ from schemas.roster import ROSTER_FRAMES, Roster
 CHANGES = FrameSchema(
     "CHANGES",
     {
-        "what": pl.String,  # meter, plan, price, tier, filter, tax, agreement; account, subscription ...
+        "what": pl.String,  # meter, plan, carrier, price, tier, filter, tax, agreement; account, subscription ...
         "id": pl.String,
         "version": pl.String,  # price version, or the day from which the row holds; null where there is none
         "change": pl.String,  # added | removed | changed
@@ -56,6 +56,7 @@ _PRICE_KEY = ["price_id", "price_version"]
 _IDENTITIES = {
     "meters": _Identity("meter", ["meter_id"], pl.col("meter_id"), _NO_VERSION),
     "plans": _Identity("plan", ["plan_id"], pl.col("plan_id"), _NO_VERSION),
+    "carriers": _Identity("carrier", ["carrier_id"], pl.col("carrier_id"), _NO_VERSION),
     "prices": _Identity("price", _PRICE_KEY, pl.col("price_id"), pl.col("price_version")),
     "tiers": _Identity("tier", [*_PRICE_KEY, "tier"], pl.format("{} tier {}", "price_id", "tier"), pl.col("price_version")),
     "filters": _Identity(

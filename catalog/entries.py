@@ -168,6 +168,23 @@ class PlanEntry(Entry):
     currency: Currency | None = None
 
 
+class CarrierEntry(Entry):
+    """A carrier or supplier whose tariff the book holds; its prices are written like those of a plan."""
+
+    id: Id
+    name: Name
+    currency: Currency | None = None
+
+
+class CarrierPriceEntry(Entry):
+    id: Id
+    name: Name
+    meter: Id
+    currency: Currency | None = None
+    where: dict[Text, Values] = {}
+    where_not: dict[Text, Values] = {}
+
+
 class TaxEntry(Entry):
     country: Country
     class_: Annotated[Id, Field(alias="class")] = "standard"

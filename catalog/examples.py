@@ -13,11 +13,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
+import polars as pl
 from pydantic import Field
 
 from catalog.book_checks import check_mentions
 from catalog.entries import Entry, check_entry
-from catalog.fields import Count, Id, Moment, Price, Text, Units, Values, decimals_of, to_instant
+from catalog.fields import Amount, Count, Id, Moment, Price, Text, Units, Values, decimals_of, to_instant
 from catalog.problems import Place, Problems, did_you_mean
 from catalog.sections import BOOK_SECTIONS, BOOK_SETTINGS, list_of, read_sections
 from schemas.book import Book
@@ -46,10 +47,13 @@ class ExampleEntry(Entry):
     plan: Values
     account: Id | None = None
     subscription: Id | None = None
+    partner: Id | None = None
     licences: Annotated[Count, Field(ge=1)] | None = None
     at: Moment
     usage: list[UsageEntry] = Field(default_factory=list, max_length=10_000)
     expect: dict[Text, Price] = Field(default_factory=dict)
+    expect_cost: dict[Text, Amount] = Field(default_factory=dict)
+    expect_share: dict[Text, Amount] = Field(default_factory=dict)
     total: Price | None = None
     rejected: (
         Literal[
@@ -85,12 +89,15 @@ class Example:
     plans: list[str]
     account_id: str | None  # whose zone, billing day and negotiated prices count; None: nobody's in particular
     subscription_id: str | None  # whose negotiated prices count too
+    partner_id: str | None  # who gets the shares
     currency: str
     zone: str
     licences: int | None  # None: recurring fees are left out
     at: datetime
     usage: list[ExampleUsage]
     expected: dict[str, Decimal]  # by price_id; empty: only the total is said
+    expected_cost: dict[str, Decimal]  # by price or carrier; empty: nothing is said of costs
+    expected_share: dict[str, Decimal]  # by price or partner; empty: nothing is said of shares
     total: Decimal | None
     rejected: RejectReason | None
 
@@ -123,8 +130,11 @@ class _ExampleReader:
         self.accounts = {str(row["account_id"]): row for row in roster.accounts.iter_rows(named=True)}
         self.owners = dict(roster.subscriptions.select("subscription_id", "account_id").rows())
         self.plans = {str(name): dict[str, str]() for name in book.plans["plan_id"]}
-        for plan, price, currency in book.prices.select("plan_id", "price_id", "currency").unique().rows():
+        for plan, price, currency in _plan_prices(book).select("plan_id", "price_id", "currency").unique().rows():
             self.plans[plan][price] = currency
+        self.carriers = {str(name) for name in book.carriers["carrier_id"]}
+        self.costs = {str(name) for name in book.prices.filter(pl.col("plan_id").is_null())["price_id"]}
+        self.partners = {str(name) for name in book.agreements["partner_id"]}
         self.names: dict[str, Place] = {}
 
     def read(self, data: object, place: Place) -> Example | None:
@@ -142,7 +152,10 @@ class _ExampleReader:
         account = self.accounts.get(account_id or "")
         zone = self.zone if account is None else str(account["zone"])
         currency = self.currency_of(entry, account, place)
+        partner = entry.partner or (None if account is None or account["partner_id"] is None else str(account["partner_id"]))
+        self.check_known("partner", entry.partner, self.partners, place)
         self.check_expected(entry, place)
+        self.check_parties(entry, partner, place)
         items = list(list_of(data.get("usage") if isinstance(data, dict) else None, place.at("usage"), self.problems))
         usage = [self.read_usage(use, entry, zone, spot) for use, (_, spot) in zip(entry.usage, items, strict=True)]
         if sum(use.times for use in usage if use is not None) > MOST_EVENTS:
@@ -155,12 +168,15 @@ class _ExampleReader:
             plans=entry.plan,
             account_id=account_id,
             subscription_id=entry.subscription,
+            partner_id=partner,
             currency=currency,
             zone=zone,
             licences=entry.licences,
             at=to_instant(entry.at, zone),
             usage=[use for use in usage if use is not None],
             expected=entry.expect,
+            expected_cost=entry.expect_cost,
+            expected_share=entry.expect_share,
             total=entry.total,
             rejected=None if entry.rejected is None else RejectReason(entry.rejected),
         )
@@ -192,13 +208,26 @@ class _ExampleReader:
         return currencies[0] if currencies else ""
 
     def check_expected(self, entry: ExampleEntry, place: Place) -> None:
-        if not entry.expect and entry.total is None and entry.rejected is None:
+        said = (entry.expect, entry.expect_cost, entry.expect_share)
+        if not any(said) and entry.total is None and entry.rejected is None:
             self.problems.add(place, "expects nothing; write 'expect:' with an amount for each price, 'total:' or 'rejected:'")
         prices = [price for plan in entry.plan for price in self.plans.get(plan, {})]
         for price in entry.expect:
             if price not in prices and all(plan in self.plans for plan in entry.plan):
                 text = f"there is no price '{price}' in {', '.join(entry.plan)}{did_you_mean(price, prices)}"
                 self.problems.add(place.at("expect", price), text, key=True)
+
+    def check_parties(self, entry: ExampleEntry, partner: str | None, place: Place) -> None:
+        """Costs are named by carrier or its price, shares by partner or a price that charges the usage."""
+        sold = {price for plan in entry.plan for price in self.plans.get(plan, {})}
+        known = {"expect_cost": self.carriers | self.costs, "expect_share": self.partners | sold | self.costs}
+        for key, names in known.items():
+            for name in getattr(entry, key):
+                if name not in names:
+                    text = f"there is no party or price '{name}' here{did_you_mean(name, sorted(names))}"
+                    self.problems.add(place.at(key, name), text, key=True)
+        if entry.expect_share and partner is None:
+            self.problems.add(place.at("expect_share"), "is nobody's; name a 'partner:', or an account that has one", key=True)
 
     def read_usage(self, use: UsageEntry, entry: ExampleEntry, zone: str, place: Place) -> ExampleUsage | None:
         moment = to_instant(use.at or entry.at, zone)
@@ -258,6 +287,10 @@ def _beside_quantity(meter: Row) -> list[str]:
     """The properties that a meter reads beside its quantity."""
     money = [] if meter["money"] is None else [str(meter["money"])]
     return [str(name) for name in _list(meter["dimensions"])] + money
+
+
+def _plan_prices(book: Book) -> pl.DataFrame:
+    return book.prices.filter(pl.col("plan_id").is_not_null())
 
 
 def _list(value: object) -> list[object]:

@@ -54,6 +54,15 @@ def read_price(text: str) -> Decimal:
     return _at_most(value, 18)
 
 
+@lru_cache(maxsize=10_000)
+def read_amount(text: str) -> Decimal:
+    """An amount of money that may be below zero, as a share of a loss is."""
+    value = read_decimal(text)
+    if abs(value) >= 10**12:
+        raise wrong("{text} is too large; an amount is below 1000000000000 (10^12)", text=text)
+    return _at_most(value, 18)
+
+
 @lru_cache(maxsize=100_000)
 def read_units(text: str) -> Decimal:
     value = read_decimal(text)
@@ -182,6 +191,7 @@ Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 Text = Annotated[str, StringConstraints(pattern=TEXT_PATTERN, max_length=300)]
 Lines = Annotated[str, StringConstraints(pattern=LINES_PATTERN, max_length=2000, strip_whitespace=True)]
 Price = Annotated[Decimal, _from_text(read_price)]
+Amount = Annotated[Decimal, _from_text(read_amount)]
 Units = Annotated[Decimal, _from_text(read_units)]
 Percentage = Annotated[Decimal, _from_text(read_percentage)]
 Moment = Annotated[date | datetime, _from_text(read_moment)]

@@ -17,6 +17,7 @@ from schemas.roster import ROSTER_FRAMES, Roster
 ROW_KEYS = {
     "meters": ["meter_id"],
     "plans": ["plan_id"],
+    "carriers": ["carrier_id"],
     "prices": ["price_id", "valid_from", "price_version"],
     "tiers": ["price_id", "price_version", "tier"],
     "filters": ["price_id", "price_version", "dimension", "excluded"],

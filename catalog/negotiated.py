@@ -66,7 +66,7 @@ class _Book:
 
     def __init__(self, book: Book) -> None:
         self.versions: dict[str, list[Row]] = {}
-        for row in book.prices.sort("price_id", "valid_from").rows(named=True):
+        for row in book.prices.filter(pl.col("carrier_id").is_null()).sort("price_id", "valid_from").rows(named=True):
             self.versions.setdefault(row["price_id"], []).append(row)
         self.meters: dict[str, dict[str, Any]] = {row["meter_id"]: row for row in book.meters.rows(named=True)}
 

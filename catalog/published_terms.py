@@ -13,6 +13,7 @@ from catalog.row_text import described
 
 TERM_COLUMNS = [
     "plan_id",
+    "carrier_id",
     "charge",
     "meter_id",
     "model",

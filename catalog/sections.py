@@ -9,7 +9,7 @@ from pathlib import Path
 from catalog.problems import Place, Problems, did_you_mean
 from catalog.yaml_source import read_yaml
 
-BOOK_SECTIONS = ("meters", "plans", "taxes", "agreements", "examples")
+BOOK_SECTIONS = ("meters", "plans", "carriers", "taxes", "agreements", "examples")
 BOOK_SETTINGS = ("zone", "currency")
 """What the files of a price book hold; `examples` are no part of the published book."""
 

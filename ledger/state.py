@@ -12,7 +12,7 @@ import polars as pl
 
 from ledger.table import LedgerTable
 from schemas.errors import BrokenPromise
-from schemas.ledger import AGGREGATE_KEY, POINT_COLUMNS, POSITION_KEY, Role
+from schemas.ledger import AGGREGATE_KEY, POINT_COLUMNS, POSITION_KEY, Role, moves_aggregate
 
 REJECT_KEY = ["stream", "stream_partition", "stream_offset", "event_index"]
 """What makes a row of REJECTS unique: the origin of the event."""
@@ -35,16 +35,16 @@ EVERYTHING = Part()
 def aggregate_totals(postings: LedgerTable, part: Part = EVERYTHING) -> pl.DataFrame:
     """Where every running aggregate stands: AGGREGATE_KEY, `after_quanta` and `events`, one row per aggregate, in no order.
 
-    `events` is the number of its revenue rows that stand. Each row moves the aggregate from before to after, so the sum of the
-    steps is where it stands now, in whatever order and from whatever stream the rows came. A row that takes another back
-    moves it the other way; an aggregate of which all was taken back has not begun.
+    `events` is the number of its rows that stand, shares left out. Each row moves the aggregate from before to after, so the
+    sum of the steps is where it stands now, in whatever order and from whatever stream the rows came. A row that takes another
+    back moves it the other way; an aggregate of which all was taken back has not begun.
 
     Raises:
         BrokenPromise: The steps of one aggregate add up to more than 64 bits hold.
     """
     step = pl.col("after_quanta").cast(pl.Int128) - pl.col("before_quanta").fill_null(0)
     # Rows of a bill run (fees, zero usage) move no running aggregate: the stream alone begins one.
-    usage = _revenue(postings.scan(), part).filter(pl.col("event_id").is_not_null())
+    usage = _rows(postings.scan(), moves_aggregate(), part).filter(pl.col("event_id").is_not_null())
     sign = pl.when(pl.col("corrects").is_null()).then(1).otherwise(-1).cast(pl.Int64)
     standing = usage.group_by(AGGREGATE_KEY).agg(after_quanta=step.sum(), events=sign.sum())
     totals = standing.filter(pl.col("events") > 0).collect()
@@ -61,16 +61,17 @@ def event_ids(postings: LedgerTable, part: Part = EVERYTHING) -> Iterator[pl.Dat
     comes with one row or more per meter. What re-rating wrote says nothing new and is left out.
     """
     own = ~pl.col("stream").str.starts_with("rerate:")
+    revenue = pl.col("role") == Role.REVENUE.value
     for rows in postings.scan_files():
-        yield _revenue(rows, part).filter(pl.col("event_id").is_not_null() & own).select(EVENT_COLUMNS).collect()
+        yield _rows(rows, revenue, part).filter(pl.col("event_id").is_not_null() & own).select(EVENT_COLUMNS).collect()
 
 
 def aggregate_points(postings: LedgerTable, meters: Sequence[str], part: Part = EVERYTHING) -> pl.DataFrame:
-    """POINT_COLUMNS of the revenue rows of events of these meters, with the rows that correct them, in no order."""
+    """POINT_COLUMNS of the rows, shares left out, of events of these meters, with the rows that correct them, in no order."""
     if not meters:
         return postings.schema.empty().select(POINT_COLUMNS)
     mine = pl.col("event_id").is_not_null() & pl.col("meter_id").is_in(list(meters))
-    return _revenue(postings.scan(), part).filter(mine).select(POINT_COLUMNS).collect()
+    return _rows(postings.scan(), moves_aggregate(), part).filter(mine).select(POINT_COLUMNS).collect()
 
 
 class PostedRows:
@@ -95,12 +96,12 @@ class PostedRows:
         return pl.concat([found, corrections]).unique(POSITION_KEY)
 
     def aggregates(self, keys: pl.DataFrame) -> pl.DataFrame:
-        """POINT_COLUMNS of the revenue rows of events of these aggregates, with all that correct them; in no order.
+        """POINT_COLUMNS of the rows, shares left out, of events of these aggregates, with all that correct them; in no order.
 
         Args:
             keys: `account_id` and AGGREGATE_KEY.
         """
-        mine = pl.col("event_id").is_not_null() & (pl.col("role") == Role.REVENUE.value)
+        mine = pl.col("event_id").is_not_null() & moves_aggregate()
         rows = self._of_accounts(keys).filter(mine & pl.col("price_id").is_in(keys["price_id"].unique().implode()))
         return rows.select(POINT_COLUMNS).collect().join(keys, on=AGGREGATE_KEY, how="semi")
 
@@ -126,8 +127,8 @@ def newest_month(postings: LedgerTable) -> str | None:
     return None if months.is_empty() else str(months.max())
 
 
-def _revenue(rows: pl.LazyFrame, part: Part) -> pl.LazyFrame:
-    chosen = [pl.col("role") == Role.REVENUE.value]
+def _rows(rows: pl.LazyFrame, wanted: pl.Expr, part: Part) -> pl.LazyFrame:
+    chosen = [wanted]
     if part.since is not None:
         chosen.append(pl.col("usage_month") >= part.since)
     if part.before is not None:

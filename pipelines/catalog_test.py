@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from decimal import Decimal
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -36,7 +37,7 @@ RESULTS = FrameSchema(
     {
         "result": pl.String,  # passed | failed
         "example": pl.String,
-        "price": pl.String,  # a price_id, or 'total'; null for rejected events
+        "price": pl.String,  # a price_id, 'cost: ' or 'share: ' with a price or party, or 'total'; null for rejected events
         "expected": AMOUNT,
         "found": AMOUNT,
         "detail": pl.String,  # of what failed: where the example stands, and why its events were rejected
@@ -46,6 +47,15 @@ RESULTS = FrameSchema(
 
 ALWAYS = datetime(2000, 1, 1, tzinfo=UTC)
 """When the subscription of an example without fees began."""
+
+
+class Owed(NamedTuple):
+    """What an example's rows of one price, role and party add up to."""
+
+    price: str
+    role: str
+    party: str | None
+    amount: Decimal
 
 
 @dataclass(frozen=True)
@@ -85,17 +95,17 @@ def run_examples(book: Book, roster: Roster, examples: list[Example]) -> Example
         return ExampleRun(0, 0, RESULTS.empty())
     terms = compile_terms(book, _customers(roster, examples))
     rated = rate_batch(_events(examples), terms, Counters(), SeenEvents(), Points())
-    charged = pl.concat([rated.postings, *_fees(terms, examples)]).filter(pl.col("role") == Role.REVENUE.value)
-    amounts = charged.group_by("subscription_id", "price_id").agg(pl.col("amount").sum())
-    found: dict[str, dict[str, Decimal]] = {}
-    for customer, price, amount in amounts.sort("price_id").iter_rows():
-        found.setdefault(customer, {})[price] = amount
+    by = ["subscription_id", "price_id", "role", "partner_id"]
+    amounts = pl.concat([rated.postings, *_fees(terms, examples)]).group_by(by).agg(pl.col("amount").sum())
+    found: dict[str, list[Owed]] = {}
+    for customer, *owed in amounts.sort(by).iter_rows():
+        found.setdefault(customer, []).append(Owed(*owed))
     refused = rated.rejects.group_by("event_source", "reason").agg(pl.len(), pl.col("detail").first()).sort("reason")
     rejects: dict[str, list[tuple[str, int, str]]] = {}
     for customer, reason, count, detail in refused.iter_rows():
         rejects.setdefault(customer, []).append((reason, count, detail))
     rows = [
-        _compare(example, found.get(_name(number), {}), rejects.get(_name(number), []))
+        _compare(example, found.get(_name(number), []), rejects.get(_name(number), []))
         for number, example in enumerate(examples)
     ]
     failed = sum(any(row["result"] == FAILED for row in part) for part in rows)
@@ -107,9 +117,10 @@ def _name(number: int) -> str:
     return f"example-{number}"
 
 
-def _compare(example: Example, found: dict[str, Decimal], rejects: list[tuple[str, int, str]]) -> list[dict[str, object]]:
+def _compare(example: Example, owed: list[Owed], rejects: list[tuple[str, int, str]]) -> list[dict[str, object]]:
     """RESULTS rows of one example."""
     rows: list[dict[str, object]] = []
+    found = {one.price: one.amount for one in owed if one.role == Role.REVENUE.value}
 
     def add(good: bool, price: str | None, expected: Decimal | None, amount: Decimal | None, why: str) -> None:
         detail = why if good else f"{example.place}: {why}".removesuffix(": ")
@@ -128,6 +139,15 @@ def _compare(example: Example, found: dict[str, Decimal], rejects: list[tuple[st
         for price, amount in found.items():
             if price not in example.expected and amount:
                 add(False, price, Decimal(0), amount, "not expected to cost anything; list it under 'expect'")
+    for role, wanted in ((Role.COST.value, example.expected_cost), (Role.SHARE.value, example.expected_share)):
+        mine = [one for one in owed if one.role == role]
+        for name, expected in wanted.items():
+            amount = sum((one.amount for one in mine if name in (one.price, one.party)), Decimal(0))
+            add(amount == expected, f"{role}: {name}", expected, amount, "")
+        for one in mine if wanted else ():
+            if one.amount and not {one.price, one.party} & wanted.keys():
+                why = f"not expected to be owed; list it under 'expect_{role}'"
+                add(False, f"{role}: {one.price}", Decimal(0), one.amount, why)
     if example.total is not None:
         amount = sum(found.values(), Decimal(0))
         add(amount == example.total, TOTAL, example.total, amount, "")
@@ -147,7 +167,7 @@ def _customers(roster: Roster, examples: list[Example]) -> Roster:
     for number, example in enumerate(examples):
         name = {"account_id": _name(number), "name": _name(number)}
         known = accounts.get(example.account_id, nobody | {"currency": example.currency, "zone": example.zone})
-        account = dict(known) | name
+        account = dict(known) | name | {"partner_id": example.partner_id}
         made["accounts"].append(account)
         start = ALWAYS if example.licences is None else _period_start(example, int(str(account["billing_day"])))
         held = {"subscription_id": _name(number), "account_id": _name(number), "licences": example.licences or 1}

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from schemas.frames import INSTANT, FrameSchema
-from schemas.ledger import AGGREGATE_KEY, POSITION_KEY, Role
+from schemas.ledger import AGGREGATE_KEY, POSITION_KEY, moves_aggregate
 
 POSTED_USAGE = FrameSchema(
     "POSTED_USAGE",
@@ -98,7 +98,7 @@ def posted_usage(rows: pl.DataFrame) -> pl.DataFrame:
     Args:
         rows: POSTINGS of usage events.
     """
-    measured = rows.filter((pl.col("role") == Role.REVENUE.value) & pl.col("corrects").is_null())
+    measured = rows.filter(moves_aggregate() & pl.col("corrects").is_null())
     streams = pl.Enum(measured["stream"].unique().sort())
     ordered = measured.sort(pl.col("stream").cast(streams), *POSITION_KEY[1:])
     return POSTED_USAGE.select(ordered.unique([*EVENT, "meter_id"], keep="first", maintain_order=True))

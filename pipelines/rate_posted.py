@@ -18,6 +18,7 @@ from rating.count import count_usage
 from rating.counters import Counters
 from rating.match import match_prices
 from rating.measure import MEASURED
+from rating.post import name_roles
 from rating.price import price_usage, share_revenue
 from rating.recalled import recalled_properties
 from rating.terms import Terms
@@ -59,8 +60,8 @@ class Priced:
             "usage_period", "quantity_quanta", "value", pl.col("before_quanta").fill_null(0), "after_quanta"
         )
         return pl.concat([names, origin, moved], how="horizontal").with_columns(
+            *name_roles(self.rows["charge"], self.terms),
             stream_row=pl.int_range(pl.len(), dtype=pl.Int32),
-            role=pl.lit(Role.REVENUE.value),
             corrects=pl.lit(None, pl.String),
         )
 
@@ -70,11 +71,10 @@ class Priced:
         step = pl.col("after_quanta") - pl.col("before_quanta").fill_null(0)
         aggregate = self.terms.usage["aggregate"].gather(self.rows["charge"])
         rows = self.rows.with_columns(aggregate, amount=amount, step=step)
-        none = pl.lit(None, pl.String)
-        revenue = rows.with_columns(role=pl.lit(Role.REVENUE.value), partner_id=none)
+        owed = rows.with_columns(name_roles(self.rows["charge"], self.terms))
         shares = self.shares.drop("amount").hstack(rows.drop("amount")[self.shares["row"]])
         shares = shares.with_columns(self.shares["amount"], role=pl.lit(Role.SHARE.value))
-        both = pl.concat([frame.select(*_SUMMED, "charge", "step", "amount") for frame in (revenue, shares)])
+        both = pl.concat([frame.select(*_SUMMED, "charge", "step", "amount") for frame in (owed, shares)])
         sums = both.group_by(_SUMMED).agg(pl.col("charge").first(), quanta=pl.col("step").sum(), scaled=pl.col("amount").sum())
         return SUMS.select(sums.hstack(self.terms.usage.select("account_id", *AGGREGATE_KEY[:3], "currency")[sums["charge"]]))
 
@@ -86,14 +86,15 @@ def match_posted(usage: pl.DataFrame, terms: Terms) -> Matched:
     """Find the prices that these terms have for posted usage.
 
     Args:
-        usage: POSTED_USAGE. Each row is matched for itself, also where several meters read one event.
+        usage: POSTED_USAGE. Each row is matched for itself, also where several meters read one event. A carrier's price needs
+            no price of the customer beside it: what is posted was sold.
     """
     own = terms.usage.select(pl.col("subscription_id").alias("identifier"), "holder").unique()
     always = pl.lit(None, INSTANT)
     known = replace(terms, holders=own.with_columns(always.alias("valid_from"), always.alias("valid_to")))
     numbered = usage.with_row_index("event")
     events = _as_events(numbered, terms)
-    found = match_prices(events, _as_measured(numbered, terms), known)
+    found = match_prices(events, _as_measured(numbered, terms), known, sold=True)
     return Matched(terms, events, found.charged, found.rejected)
 
 

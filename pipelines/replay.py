@@ -19,7 +19,7 @@ from rating.aggregates.points import Points
 from rating.counters import Counters
 from rating.terms import Terms, compile_terms
 from schemas.frames import AMOUNT, FrameSchema
-from schemas.ledger import Role
+from schemas.ledger import moves_aggregate
 from schemas.money import to_amount
 from schemas.period import Period
 
@@ -130,10 +130,10 @@ def charged_before(rows: pl.DataFrame, numbers: pl.DataFrame) -> pl.DataFrame:
     """
     by = [name for name in numbers.columns if name != "event"]
     columns = [*by, "price_id", *VERSIONS, "before_quanta", "after_quanta"]
-    revenue = rows.filter(pl.col("role") == Role.REVENUE.value)
-    ever = revenue.filter(pl.col("corrects").is_null())
+    charges = rows.filter(moves_aggregate())
+    ever = charges.filter(pl.col("corrects").is_null())
     first = ever if not (restated := ever["stream"].str.starts_with("rerate:")).any() else ever.filter(~restated)
-    before = standing_rows(revenue).select(columns).join(numbers, on=by).drop(by)
+    before = standing_rows(charges).select(columns).join(numbers, on=by).drop(by)
     if before.height < ever.height:
         key = ["event", "price_id"]
         before = ever.select(*by, "price_id").join(numbers, on=by).select(key).unique().join(before, on=key, how="left")

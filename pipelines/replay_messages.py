@@ -168,7 +168,9 @@ def _without_retractions(events: pl.DataFrame) -> pl.DataFrame:
 
 
 def _contents(events: pl.DataFrame, charged: pl.DataFrame, terms: Terms) -> pl.DataFrame:
-    """What `SeenEvents` remembers of charged events."""
+    """What `SeenEvents` remembers of charged events: what the customer was charged for."""
+    if terms.is_cost is not None:
+        charged = charged.filter(~terms.is_cost.gather(charged["charge"]))
     payers = terms.usage.select("subscription_id", "meter_id")[charged["charge"]]
     ids = events.select("stream", *EVENT)[charged["event"]]
     values = kept_values(charged, events, terms.meters).to_frame()

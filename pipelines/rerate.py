@@ -130,14 +130,20 @@ def _want(workspace: Workspace, price_id: str, days: tuple[date, date]) -> Wante
         stream=f"rerate:{hashlib.sha256(said.encode()).hexdigest()[:16]}",
         first_offset=0,
         meters=prices["meter_id"].unique().sort().to_list(),
+        is_cost=prices["carrier_id"].null_count() == 0,
     )
 
 
 def _parts(postings: pl.LazyFrame, wanted: Wanted) -> Iterator[pl.DataFrame]:
-    """Rows of the meters that the price reads or has read, in every usage month that the days may belong to."""
+    """Rows of the meters that the price reads or has read, in every usage month that the days may belong to.
+
+    For a carrier's price rows of all meters: it counts where the customer is charged, by whatever meter.
+    """
     first = Period.of(wanted.first_day).previous()
     last = Period.of(wanted.end_day - timedelta(days=1))
     rows = usage_rows(postings, str(first), str(last))
+    if wanted.is_cost:
+        return by_accounts(rows)
     was = rows.filter(pl.col("price_id") == wanted.price_id).select(pl.col("meter_id").unique()).collect()["meter_id"]
     return by_accounts(rows.filter(pl.col("meter_id").is_in(list({*wanted.meters, *was}))))
 

@@ -15,7 +15,7 @@ from rating.counters import Counters
 from rating.periods import local_day
 from rating.post import post_charges
 from schemas.errors import BrokenPromise, Refused
-from schemas.ledger import AGGREGATE_KEY, POINT_COLUMNS, POSTINGS, Role
+from schemas.ledger import AGGREGATE_KEY, POINT_COLUMNS, POSTINGS, Role, moves_aggregate
 from schemas.usage import RejectReason
 
 _INEXACT = [RejectReason.QUANTITY_TOO_LARGE.value, RejectReason.BAD_QUANTITY.value]
@@ -26,12 +26,13 @@ def correct_rows(rows: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
     """POSTINGS that bring the price's usage of these accounts to the newest terms; none when it is there already.
 
     Args:
-        rows: POSTINGS of usage events of whole accounts, of the meters concerned.
+        rows: POSTINGS of usage events of whole accounts: of the meters concerned, or all of them for a carrier's price.
     """
     usage = _with_range(posted_usage(without_retracted(rows)), wanted)
-    standing = standing_rows(rows).filter(pl.col("price_id") == wanted.price_id)
-    revenue = standing.filter(pl.col("role") == Role.REVENUE.value)
-    placed = _placed(usage, revenue, wanted)
+    everything = standing_rows(rows)
+    standing = everything.filter(pl.col("price_id") == wanted.price_id)
+    sold = everything.filter(pl.col("role") == Role.REVENUE.value).select(EVENT).unique()
+    placed = _placed(usage, standing.filter(moves_aggregate()), sold, wanted)
     moved = placed.filter(pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_new")) for name in _PLACE))
     if moved.is_empty():
         return POSTINGS.empty()
@@ -39,7 +40,7 @@ def correct_rows(rows: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
     taken = standing.join(lost, on=lost.columns, how="semi", maintain_order="left")
     emptied = rows.filter(pl.col("price_id") == wanted.price_id).join(lost, on=lost.columns, how="semi")
     back = take_back(taken, emptied, wanted)
-    left = rows.filter((pl.col("role") == Role.REVENUE.value) & (pl.col("price_id") == wanted.price_id))
+    left = rows.filter(moves_aggregate() & (pl.col("price_id") == wanted.price_id))
     anew = _post_anew(_to_post(usage, placed, moved, taken), left.join(lost, on=lost.columns, how="anti"), wanted, back)
     return pl.concat([back, *anew])
 
@@ -52,11 +53,16 @@ def _with_range(usage: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
     return usage.with_columns(inside.alias("in_range")).with_row_index("event")
 
 
-def _placed(usage: pl.DataFrame, revenue: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
-    """One row per event of the range that the price charges or has charged: where it stands, and where it belongs (`_new`)."""
+def _placed(usage: pl.DataFrame, standing: pl.DataFrame, sold: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
+    """One row per event of the range that the price charges or has charged: where it stands, and where it belongs (`_new`).
+
+    A carrier's price belongs to events that were sold: those that the customer is charged for.
+    """
     inside = usage.filter("in_range")
     ids = inside.select("event", *EVENT, "meter_id")
-    old = revenue.select(*EVENT, "meter_id", *_PLACE).join(ids, on=[*EVENT, "meter_id"])
+    old = standing.select(*EVENT, "meter_id", *_PLACE).join(ids, on=[*EVENT, "meter_id"])
+    if wanted.is_cost:
+        inside = inside.join(sold, on=EVENT, how="semi", maintain_order="left")
     matched = match_posted(inside.drop("event", "in_range"), wanted.of(wanted.versions))
     _require_exact(matched.rejected, wanted)
     found = matched.names().with_columns(event=inside["event"].gather(matched.charged["event"]))
@@ -69,8 +75,8 @@ def _to_post(usage: pl.DataFrame, placed: pl.DataFrame, moved: pl.DataFrame, tak
 
     Usage of the range goes by the newest; what is taken back with it although it lies outside, by the versions it had.
     """
-    revenue = taken.filter(pl.col("role") == Role.REVENUE.value)
-    again = usage.join(revenue.select(*EVENT, "meter_id", *VERSIONS), on=[*EVENT, "meter_id"])
+    charges = taken.filter(moves_aggregate())
+    again = usage.join(charges.select(*EVENT, "meter_id", *VERSIONS), on=[*EVENT, "meter_id"])
     outside = again.filter(~pl.col("in_range")).select("event", *VERSIONS)
     belongs = placed.filter(pl.col("price_version_new").is_not_null()).select("event")
     kept = again.filter("in_range").select("event").join(belongs, on="event", how="semi")
@@ -110,17 +116,17 @@ def _post_anew(usage: pl.DataFrame, left: pl.DataFrame, wanted: Wanted, back: pl
         yield rows
 
 
-def _totals(revenue: pl.DataFrame) -> pl.DataFrame:
+def _totals(charges: pl.DataFrame) -> pl.DataFrame:
     """What `Counters.load` takes: AGGREGATE_KEY, `after_quanta` and `events` of these rows."""
     step = pl.col("after_quanta") - pl.col("before_quanta").fill_null(0)
     sign = pl.when(pl.col("corrects").is_null()).then(1).otherwise(-1).cast(pl.Int64)
-    return revenue.group_by(AGGREGATE_KEY).agg(after_quanta=step.sum(), events=sign.sum()).filter(pl.col("events") > 0)
+    return charges.group_by(AGGREGATE_KEY).agg(after_quanta=step.sum(), events=sign.sum()).filter(pl.col("events") > 0)
 
 
-def _of_kept(revenue: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
+def _of_kept(charges: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
     """What `Points.load` takes of these rows."""
     meters = kept_meters(wanted.of(wanted.versions).meters)
-    return revenue.filter(pl.col("meter_id").is_in(meters)).select(POINT_COLUMNS)
+    return charges.filter(pl.col("meter_id").is_in(meters)).select(POINT_COLUMNS)
 
 
 def _require_exact(rejected: pl.DataFrame, wanted: Wanted) -> None:

@@ -10,7 +10,7 @@ import polars as pl
 from pipelines.posted_usage import EVENT, PARTY, position_text
 from pipelines.replay import PublishedTerms
 from rating.terms import Terms
-from schemas.ledger import AGGREGATE_KEY, POSTINGS, Role
+from schemas.ledger import AGGREGATE_KEY, POSTINGS, moves_aggregate
 from schemas.money import to_amount
 
 
@@ -27,6 +27,7 @@ class Wanted:
     stream: str
     first_offset: int
     meters: list[str]  # that the price reads
+    is_cost: bool  # it is a carrier's price
 
     def of(self, versions: tuple[int, int]) -> Terms:
         """Terms of a book and roster, with this price alone."""
@@ -47,7 +48,7 @@ def take_back(taken: pl.DataFrame, emptied: pl.DataFrame, wanted: Wanted) -> pl.
     message = ["stream", "stream_partition", "stream_offset", *EVENT]
     last_first = ["after_quanta", "before_quanta", "stream_offset"]
     order = (
-        taken.filter(pl.col("role") == Role.REVENUE.value)
+        taken.filter(moves_aggregate())
         .sort(*AGGREGATE_KEY, *last_first, descending=[False] * len(AGGREGATE_KEY) + [True] * len(last_first))
         .select(message)
         .with_row_index("number")

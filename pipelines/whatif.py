@@ -7,7 +7,7 @@ draft has no price for is listed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -96,10 +96,10 @@ def read_draft(workspace: Workspace, book_folder: Path | None, roster_folder: Pa
 
 def compare_draft(workspace: Workspace, period: Period, book: Book, roster: Roster) -> WhatIf:
     """Rate the period's posted usage by a draft and set it beside what stands in the ledger, range of accounts by range."""
-    terms = compile_terms(book, roster)
+    terms = _without_costs(compile_terms(book, roster))
     today, draft, unpriced, events = [], [], [UNPRICED.empty()], 0
     for part in by_accounts(usage_rows(workspace.ledger().postings.scan(), str(period), str(period))):
-        usage = posted_usage(without_retracted(part))
+        usage = posted_usage(without_retracted(part).filter(pl.col("role") == Role.REVENUE.value))
         matched = match_posted(usage, terms)
         priced = price_posted(matched, matched.charged, Counters())
         revenue = priced.sums().filter(pl.col("role") == Role.REVENUE.value)
@@ -115,6 +115,11 @@ def compare_draft(workspace: Workspace, period: Period, book: Book, roster: Rost
     accounts = pl.concat([roster.accounts, published[1].accounts]).unique("account_id", keep="first", maintain_order=True)
     customers = _customers(pl.concat(today), pl.concat(draft), lost, accounts)
     return WhatIf(period, events, customers, _totals(customers), lost)
+
+
+def _without_costs(terms: Terms) -> Terms:
+    """The terms of customers alone: what usage costs us is no part of the comparison."""
+    return terms if terms.is_cost is None else replace(terms, usage=terms.usage.filter(~terms.is_cost))
 
 
 def _by_account(amounts: pl.DataFrame) -> pl.DataFrame:

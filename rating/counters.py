@@ -9,7 +9,7 @@ import polars as pl
 from rating.compiled import compiled
 from rating.numbers import Keys, NumberedKeys, NumberedNames, Numbers
 from schemas.errors import BrokenPromise
-from schemas.ledger import AGGREGATE_KEY, Role
+from schemas.ledger import AGGREGATE_KEY, moves_aggregate
 
 _COUNTED_FOR, _PRICE = AGGREGATE_KEY[:1], AGGREGATE_KEY[1:3]
 _DAY_BITS = 24
@@ -78,7 +78,7 @@ class Counters:
             postings: POSTINGS. Each row moves its aggregate from before to after, so the steps add up to where it stands; a
                 row that takes another back counts against it.
         """
-        usage = postings.filter((pl.col("role") == Role.REVENUE.value) & pl.col("event_id").is_not_null())
+        usage = postings.filter(moves_aggregate() & pl.col("event_id").is_not_null())
         events = usage.select(pl.when(pl.col("corrects").is_null()).then(1).otherwise(-1).cast(pl.Int64)).to_series()
         self._move(usage, usage["after_quanta"] - usage["before_quanta"], events)
 

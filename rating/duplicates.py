@@ -56,7 +56,9 @@ def drop_duplicates(events: pl.DataFrame, charged: pl.DataFrame, terms: Terms, s
 
 
 def _contents(events: pl.DataFrame, charged: pl.DataFrame, terms: Terms) -> pl.DataFrame:
-    """`event`, its id and what is charged, one row per event and meter."""
+    """`event`, its id and what the customer is charged for, one row per event and meter. What it costs us may change."""
+    if terms.is_cost is not None:
+        charged = charged.filter(~terms.is_cost.gather(charged["charge"]))
     again = (pl.col("event") == pl.col("event").shift(1)) & (pl.col("meter") == pl.col("meter").shift(1))
     measured = charged.filter(~again.fill_null(False))
     payers = terms.usage.select("subscription_id", "meter_id")[measured["charge"]]

@@ -1,7 +1,8 @@
 """From an event to those who pay for it: subject -> subscription -> the prices in force at that moment.
 
-Every price of the subscription's plans on the meter that reads the event, and whose filters accept it, charges it. An event
-is all or nothing: one quantity that cannot be charged makes the whole event a reject.
+Every price of the subscription's plans on the meter that reads the event, and whose filters accept it, charges it, and beside
+them every carrier's price that does. An event is all or nothing: one quantity that cannot be charged makes the whole event a
+reject.
 """
 
 from __future__ import annotations
@@ -38,15 +39,19 @@ class Matched(NamedTuple):
     rejected: pl.DataFrame  # REJECTED
 
 
-def match_prices(events: pl.DataFrame, measured: pl.DataFrame, terms: Terms) -> Matched:
+def match_prices(events: pl.DataFrame, measured: pl.DataFrame, terms: Terms, *, sold: bool = False) -> Matched:
     """Find the prices that charge each measured event.
 
     Args:
         events: EVENTS with `event` and the `data.<property>` columns.
         measured: MEASURED.
+        sold: The customer is known to be charged for every event, though maybe in another row. Otherwise a carrier's price
+            counts only where a price of the customer does.
     """
     subjects = _find_holders(events, terms)
     priced = _price_candidates(events, measured, subjects, terms)
+    if terms.is_cost is not None and not sold:
+        priced = _sold(priced, terms.is_cost, events.height)
     problems = (
         priced.filter(pl.col("problem").is_not_null()).sort("event", "meter").unique("event", keep="first", maintain_order=True)
     )
@@ -107,6 +112,14 @@ def _accepted(candidates: pl.DataFrame, events: pl.DataFrame, terms: Terms) -> p
             .drop("value", "values", "excluded")
         )
     return candidates
+
+
+def _sold(candidates: pl.DataFrame, is_cost: pl.Series, events: int) -> pl.DataFrame:
+    """The candidates without the costs of events that no price of the customer charges."""
+    cost = is_cost.gather(candidates["charge"])
+    sold = np.zeros(events, np.bool_)
+    sold[candidates["event"].filter(~cost).to_numpy()] = True
+    return candidates.filter(~cost | pl.Series(sold).gather(candidates["event"]))
 
 
 def _ordered(charged: pl.DataFrame) -> pl.DataFrame:

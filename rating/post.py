@@ -26,14 +26,12 @@ def post_charges(events: pl.DataFrame, priced: pl.DataFrame, shared: pl.DataFram
     """
     if priced.is_empty():
         return POSTINGS.empty()
-    revenue = priced.select(
+    owed = priced.select(
         row=pl.int_range(pl.len(), dtype=pl.UInt32),
-        role=pl.lit(Role.REVENUE.value),
         amount=pl.col("revenue_after") - pl.col("revenue_before"),
-        partner_id=pl.lit(None, pl.String),
-    )
-    shares = shared.select("row", "amount", "partner_id", role=pl.lit(Role.SHARE.value)).select(revenue.columns)
-    rows = _ordered(pl.concat([revenue, shares]) if shares.height else revenue, events, priced, terms)
+    ).with_columns(name_roles(priced["charge"], terms))
+    shares = shared.select("row", "amount", "partner_id", role=pl.lit(Role.SHARE.value)).select(owed.columns)
+    rows = _ordered(pl.concat([owed, shares]) if shares.height else owed, events, priced, terms)
     told = priced.drop("revenue_before", "revenue_after")[rows["row"]]
     details = terms.usage.select(_DETAILS)[told["charge"]]
     origin = events.select(*_POSITION, "event_source", "event_id", "occurred_at")[told["event"]]
@@ -42,8 +40,17 @@ def post_charges(events: pl.DataFrame, priced: pl.DataFrame, shared: pl.DataFram
     return POSTINGS.select(whole.with_columns(_written(terms)))
 
 
+def name_roles(charge: pl.Series, terms: Terms) -> list[pl.Expr | pl.Series]:
+    """`role` and `partner_id` of rows by these prices: revenue, or a carrier's cost."""
+    if terms.is_cost is None:
+        return [pl.lit(Role.REVENUE.value).alias("role"), pl.lit(None, pl.String).alias("partner_id")]
+    carrier = terms.usage["carrier_id"].gather(charge).alias("partner_id")
+    cost = pl.lit(carrier.is_not_null())
+    return [pl.when(cost).then(pl.lit(Role.COST.value)).otherwise(pl.lit(Role.REVENUE.value)).alias("role"), carrier]
+
+
 def _ordered(rows: pl.DataFrame, events: pl.DataFrame, priced: pl.DataFrame, terms: Terms) -> pl.DataFrame:
-    """The rows by position, event, price and role, with `stream_row`.
+    """The rows by position, event and price, each with its shares behind it, with `stream_row`.
 
     Sorted by one number, and before the wide columns are gathered: sorting by names would cost half the batch. An account has
     one partner, so two rows of one event, price and role are two agreements of it; the amount orders them.
@@ -53,7 +60,7 @@ def _ordered(rows: pl.DataFrame, events: pl.DataFrame, priced: pl.DataFrame, ter
     order = (
         rank.gather(where["event"]).cast(pl.UInt64) * (1 << 33)
         + terms.price_order.gather(where["charge"]).cast(pl.UInt64) * 2
-        + (rows["role"] != Role.REVENUE.value).cast(pl.UInt64)
+        + (rows["role"] == Role.SHARE.value).cast(pl.UInt64)
     )
     placed = rows.with_columns(message=message.gather(where["event"]), order=order)
     if rows.height > priced.height:

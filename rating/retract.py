@@ -15,7 +15,7 @@ from rating.rejects import REJECTED
 from rating.seen import SeenEvents, hash_ids
 from rating.terms import Terms
 from schemas.frames import INSTANT, FrameSchema
-from schemas.ledger import AGGREGATE_KEY, POSITION_KEY, POSTINGS, Role
+from schemas.ledger import AGGREGATE_KEY, POSITION_KEY, POSTINGS, moves_aggregate
 from schemas.usage import RETRACTS, RejectReason
 
 TAKEN = FrameSchema(
@@ -52,7 +52,7 @@ class Posted(Protocol):
         ...
 
     def aggregates(self, keys: pl.DataFrame) -> pl.DataFrame:
-        """POINT_COLUMNS of the revenue rows of events of these aggregates.
+        """POINT_COLUMNS of the rows, shares left out, of events of these aggregates.
 
         Args:
             keys: `account_id` and AGGREGATE_KEY.
@@ -175,7 +175,7 @@ def _charged_before(asked: pl.DataFrame, standing: pl.DataFrame, terms: Terms) -
     charges = terms.usage.with_row_index("charge").select("charge", *names, "charged_from", "charged_to", "meter")
     rows = (
         standing.drop("charge")
-        .filter(pl.col("role") == Role.REVENUE.value)
+        .filter(moves_aggregate())
         .join(asked.select("event", "event_source", event_id=RETRACTS), on=_IDENTITY)
     )
     priced = (

@@ -12,6 +12,7 @@ from functools import cached_property
 
 import polars as pl
 
+from rating.costs import carrier_stretches
 from rating.kernel import step_keys
 from rating.numbers import Keys, NumberedKeys, NumberedNames
 from rating.prefixes import PrefixTable, build_table
@@ -51,13 +52,14 @@ CHARGES = FrameSchema(
         "zone": pl.String,
         "billing_day": pl.Int8,
         "partner_id": pl.String,  # the account's partner; null without one
+        "carrier_id": pl.String,  # whom we owe it: a cost; null: the customer owes it
         # recurring only
         "interval": pl.String,
         "licences": pl.Int32,
         "active_from": INSTANT,
     },
 )
-"""One row per subscription's plan, price version and stretch of time in which it is charged."""
+"""One row per subscription, price version and stretch of time in which it is charged, by a plan or a carrier."""
 
 SHARES = FrameSchema(
     "SHARES",
@@ -131,6 +133,12 @@ class Terms:
         """For each row of `usage` the rank of its price_id among all, to sort by."""
         names = pl.Enum(self.usage["price_id"].unique().sort())
         return self.usage["price_id"].cast(names).to_physical().alias("price_order")
+
+    @cached_property
+    def is_cost(self) -> pl.Series | None:
+        """For each row of `usage` whether it is a carrier's price; None where none is, so that nothing need be asked."""
+        costs = self.usage["carrier_id"].is_not_null()
+        return costs if costs.any() else None
 
     @cached_property
     def prefix_tables(self) -> dict[int, tuple[str, PrefixTable]]:
@@ -208,12 +216,12 @@ def _charges(book: Book, roster: Roster, prices: pl.DataFrame, holders: pl.DataF
     terms = prices.select(
         "price_id",
         pl.col("price_version").alias("terms_version"),
-        *("charge", "meter_id", "meter", "quantity_scale", "currency", "tax_class", "interval"),
+        *("charge", "meter_id", "meter", "quantity_scale", "currency", "tax_class", "interval", "carrier_id"),
         *("price", "at_zero", "max_quanta"),
     )
     filter_sets = filters.select("price_id", pl.col("price_version").alias("list_version"), "filter_set").unique()
     found = (
-        carve_stretches(book, roster)
+        pl.concat([carve_stretches(book, roster), carrier_stretches(book, roster)])
         .join(holdings, on="holding")
         .join(terms, on=["price_id", "terms_version"], how="left")
         .join(filter_sets, on=["price_id", "list_version"], how="left")

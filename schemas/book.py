@@ -39,12 +39,23 @@ PLANS = FrameSchema(
 )
 """One row per plan: a version product or an add-on."""
 
+CARRIERS = FrameSchema(
+    "CARRIERS",
+    {
+        "carrier_id": pl.String,
+        "name_en": pl.String,
+        "name_zh": pl.String,
+    },
+)
+"""One row per carrier or supplier whose tariff the book holds."""
+
 PRICES = FrameSchema(
     "PRICES",
     {
         "price_id": pl.String,  # the fee item, e.g. 'meeting.minutes'; unique in the book
         "price_version": pl.String,  # '2026-01-01' for the list price; '2026-01-01/acme' for an override
-        "plan_id": pl.String,
+        "plan_id": pl.String,  # null for a carrier's price
+        "carrier_id": pl.String,  # whose tariff it is of: what we owe for the same event; null for a price of a plan
         "charge": pl.String,  # usage | recurring
         "meter_id": pl.String,  # null for recurring
         "model": pl.String,  # docs/CATALOG.md lists them; flat for recurring
@@ -63,7 +74,7 @@ PRICES = FrameSchema(
         "round_places": pl.Int8,  # per event: decimals the amount is rounded to, before the discount; null: 18
         "round_method": pl.String,  # half_up | up
         "flat_at_zero": pl.Boolean,  # the first tier's flat fee is due in a period without usage too
-        "tax_class": pl.String,
+        "tax_class": pl.String,  # null for a carrier's price
         "name_en": pl.String,
         "name_zh": pl.String,
         "valid_from": INSTANT,
@@ -135,6 +146,7 @@ class Book:
     digest: str  # sha256 over the content; equal content is the same version
     meters: pl.DataFrame
     plans: pl.DataFrame
+    carriers: pl.DataFrame
     prices: pl.DataFrame
     tiers: pl.DataFrame
     filters: pl.DataFrame
@@ -145,6 +157,7 @@ class Book:
 BOOK_FRAMES = {
     "meters": METERS,
     "plans": PLANS,
+    "carriers": CARRIERS,
     "prices": PRICES,
     "tiers": TIERS,
     "filters": FILTERS,

@@ -77,3 +77,8 @@ class Role(StrEnum):
     REVENUE = "revenue"  # the customer owes us
     SHARE = "share"  # we owe the partner
     COST = "cost"  # we owe the carrier
+
+
+def moves_aggregate() -> pl.Expr:
+    """Rows of POSTINGS that move an aggregate: revenue and cost. A share repeats the quantities of the row it is taken of."""
+    return pl.col("role") != Role.SHARE.value

@@ -14,8 +14,8 @@ from rating.batch import Rated, rate_batch
 from rating.counters import Counters
 from rating.seen import SeenEvents
 from rating.terms import Terms, compile_terms
-from schemas.book import AGREEMENTS, FILTERS, METERS, PLANS, PRICES, TAXES, TIERS, Book
-from schemas.ledger import AGGREGATE_KEY, POINT_COLUMNS, POSITION_KEY, POSTINGS
+from schemas.book import AGREEMENTS, CARRIERS, FILTERS, METERS, PLANS, PRICES, TAXES, TIERS, Book
+from schemas.ledger import AGGREGATE_KEY, POINT_COLUMNS, POSITION_KEY, POSTINGS, moves_aggregate
 from schemas.roster import ACCOUNTS, IDENTIFIERS, OVERRIDES, PARTNERS, SUBSCRIPTIONS, Roster
 from schemas.usage import EVENTS, PROPERTY, RETRACTS
 
@@ -85,6 +85,11 @@ class World:
         (self.own_tiers if own else self.price_tiers).extend({**step, **names} for step in steps or tiers((None, "1")))
         return self
 
+    def cost(self, price_id: str = "telco.usage", steps: Sequence[Row] = (), carrier: str = "telco", **more: object) -> World:
+        """A version of a carrier's price."""
+        named: Row = {"plan_id": None, "carrier_id": carrier, "tax_class": None}
+        return self.price(price_id, steps, own=False, **named | more)
+
     def account(self, account_id: str = "acme", **more: object) -> World:
         row: Row = {"name": account_id, "country": "CN", "currency": "CNY", "language": "en", "zone": "UTC"}
         self.accounts.append(row | {"account_id": account_id, "billing_day": 1, "payment_days": 30} | more)
@@ -135,6 +140,9 @@ class World:
             digest="book",
             meters=METERS.build(self.meters),
             plans=PLANS.build([{"plan_id": "pro", "kind": "version", "name_en": "Pro", "name_zh": "专业版"}]),
+            carriers=CARRIERS.build(
+                [{"carrier_id": name} for name in sorted({str(p["carrier_id"]) for p in self.prices if p.get("carrier_id")})]
+            ),
             prices=PRICES.build(self.prices),
             tiers=TIERS.build(self.price_tiers),
             filters=FILTERS.build(self.filters),
@@ -215,8 +223,8 @@ class Desk:
         return pl.concat([found, corrections]).unique(POSITION_KEY)
 
     def aggregates(self, keys: pl.DataFrame) -> pl.DataFrame:
-        """Revenue rows of these aggregates, as the ledger would find them."""
-        return self.postings.filter(role="revenue").join(keys, on=AGGREGATE_KEY, how="semi").select(POINT_COLUMNS)
+        """Rows of these aggregates, shares left out, as the ledger would find them."""
+        return self.postings.filter(moves_aggregate()).join(keys, on=AGGREGATE_KEY, how="semi").select(POINT_COLUMNS)
 
     @property
     def postings(self) -> pl.DataFrame:

@@ -85,10 +85,10 @@ def test_events_are_the_rows_of_the_aggregate_that_usage_made(ledger: Ledger) ->
     assert aggregate_totals(ledger.postings).select("counted_for", "after_quanta", "events").rows() == [("a", 5, 2)]
 
 
-def test_share_and_cost_rows_do_not_count_an_aggregate_twice(ledger: Ledger) -> None:
-    roles = ["revenue", "share", "cost"]
-    append(ledger.postings, [step("a", None, 5, role=role) for role in roles])
-    assert totals_of(ledger.postings) == {"a": 5}
+def test_a_share_does_not_count_an_aggregate_twice_and_a_cost_counts_its_own(ledger: Ledger) -> None:
+    costs = [step("a", None, 7, role="cost", price_id="telco.usage")]
+    append(ledger.postings, [*(step("a", None, 5, role=role) for role in ("revenue", "share")), *costs])
+    assert sorted(aggregate_totals(ledger.postings)["after_quanta"].to_list()) == [5, 7]
     assert events_of(ledger.postings).height == 1
 
 

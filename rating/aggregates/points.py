@@ -11,7 +11,7 @@ import polars as pl
 from rating.aggregates.kinds import KEPT
 from rating.aggregates.moves import MOVES
 from schemas.frames import FrameSchema
-from schemas.ledger import AGGREGATE_KEY, POINT_COLUMNS, POSITION_KEY, POSTINGS, Role
+from schemas.ledger import AGGREGATE_KEY, POINT_COLUMNS, POSITION_KEY, POSTINGS, moves_aggregate
 
 POINTS = FrameSchema(
     "POINTS",
@@ -51,7 +51,7 @@ class Points:
         """Replace everything.
 
         Args:
-            rows: POINT_COLUMNS of the revenue rows of events of kept meters, in any order, with all that correct them.
+            rows: POINT_COLUMNS of events of kept meters, shares left out, in any order, with all rows that correct them.
         """
         self._numbers, self._runs = pl.DataFrame(schema=_NUMBERS), []
         self.add(rows)
@@ -60,7 +60,7 @@ class Points:
         """Take over the points of aggregates that were not loaded before.
 
         Args:
-            rows: POINT_COLUMNS of the revenue rows of events of kept meters, in any order, with all that correct them.
+            rows: POINT_COLUMNS of events of kept meters, shares left out,, in any order, with all that correct them.
         """
         self._take_over(rows)
 
@@ -91,7 +91,7 @@ class Points:
             meters: METERS; rows of meters whose points are not kept say nothing.
         """
         mine = pl.col("meter_id").is_in(kept_meters(meters)) & pl.col("event_id").is_not_null()
-        self._take_over(postings.filter(mine & (pl.col("role") == Role.REVENUE.value)).select(POINT_COLUMNS))
+        self._take_over(postings.filter(mine & moves_aggregate()).select(POINT_COLUMNS))
 
     def _take_over(self, rows: pl.DataFrame) -> None:
         if rows.is_empty():
