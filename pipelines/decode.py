@@ -8,9 +8,8 @@ from typing import NamedTuple
 import polars as pl
 
 from pipelines.binary_mode import structured_values
-from pipelines.event_json import read_events
-from pipelines.event_time import judge_times, read_times
-from pipelines.message_parts import Parts, cut_exactly, cut_messages
+from pipelines.event_time import judge_times
+from pipelines.message_events import read_messages
 from schemas.book import Book
 from schemas.events import ENVELOPE, LONGEST_TEXT
 from schemas.frames import INSTANT
@@ -56,22 +55,12 @@ def decode_batches(
     """
     origin, values = _flatten(batches)
     properties = named_properties(book)
-    parts = cut_messages(values)
-    read = _read_parts(parts, properties, max_event_bytes)
-    wrong = _wrong_guesses(parts, read)
-    if wrong:
-        parts = _cut_again(parts, values, wrong)
-        read = _read_parts(parts, properties, max_event_bytes)
-    events = _place(read, parts, origin)
-    events = events.with_columns(read_times(events["time"]).alias("occurred_at"))
+    read = read_messages(values, properties, max_event_bytes)
+    came_in = read["came_in"]
+    came_from = origin if came_in.equals(pl.Series(range(origin.height), dtype=pl.UInt32)) else origin[came_in]
+    # Polars 2.1 panics in pl.format when the first chunk of a column is empty; one chunk each keeps later stages safe.
+    events = pl.concat([came_from, read.drop("came_in")], how="horizontal").rechunk()
     return _judge(events, properties, clock_skew_seconds)
-
-
-def _wrong_guesses(parts: Parts, read: pl.DataFrame) -> set[int]:
-    """The arrays in which a text turned out to be no event."""
-    if not parts.guessed:
-        return set()
-    return {parts.message[i] for i in read["reason"].is_not_null().arg_true()} & parts.guessed
 
 
 def _flatten(batches: Sequence[RawBatch]) -> tuple[pl.DataFrame, list[bytes]]:
@@ -94,44 +83,6 @@ def _flatten(batches: Sequence[RawBatch]) -> tuple[pl.DataFrame, list[bytes]]:
     if len(present) < len(values):
         origin = origin.filter(pl.Series([value is not None for value in values], dtype=pl.Boolean))
     return origin, present
-
-
-def _read_parts(parts: Parts, properties: Sequence[str], max_event_bytes: int) -> pl.DataFrame:
-    """The events of all parts; the too long ones are not looked at."""
-    longest = max(map(len, parts.texts), default=0)
-    if longest <= max_event_bytes:
-        return read_events(parts.texts, properties)
-    read = read_events([text if len(text) <= max_event_bytes else b"{}" for text in parts.texts], properties)
-    size = pl.Series("size", [len(text) for text in parts.texts])
-    reason = pl.when(size > max_event_bytes).then(pl.lit(RejectReason.TOO_LARGE.value)).otherwise("reason")
-    sentence = pl.format("The event has {} bytes; at most {} are allowed.", size, max_event_bytes)
-    return read.with_columns(reason=reason, detail=pl.when(size > max_event_bytes).then(sentence).otherwise("detail"))
-
-
-def _cut_again(parts: Parts, values: Sequence[bytes], wrong: set[int]) -> Parts:
-    """The same parts, with the arrays that were cut in the wrong place (or hold what is no event) cut exactly."""
-    again = Parts()
-    done: set[int] = set()
-    for text, message, index in zip(parts.texts, parts.message, parts.index, strict=True):
-        if message not in wrong:
-            again.texts.append(text)
-            again.message.append(message)
-            again.index.append(index)
-        elif message not in done:
-            done.add(message)
-            again.add(message, cut_exactly(values[message]))
-    return again
-
-
-def _place(read: pl.DataFrame, parts: Parts, origin: pl.DataFrame) -> pl.DataFrame:
-    """The events beside the origin of the message each came in."""
-    text = pl.Series("message", parts.texts, dtype=pl.Binary)
-    if parts.one_each:
-        came_from, index = origin, pl.zeros(origin.height, pl.Int32, eager=True).alias("event_index")
-    else:
-        came_from, index = origin[parts.message], pl.Series("event_index", parts.index, dtype=pl.Int32)
-    # Polars 2.1 panics in pl.format when the first chunk of a column is empty; one chunk each keeps later stages safe.
-    return pl.concat([came_from, read, pl.DataFrame([index, text])], how="horizontal").rechunk()
 
 
 def _judge(events: pl.DataFrame, properties: Sequence[str], clock_skew_seconds: int) -> Decoded:

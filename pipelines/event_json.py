@@ -17,7 +17,7 @@ import polars as pl
 from schemas.events import ENVELOPE
 from schemas.usage import PROPERTY, RETRACTS, RejectReason
 
-_TEXTS = (*ENVELOPE, RETRACTS)
+TEXTS = (*ENVELOPE, RETRACTS)
 """What is read beside `data`: texts, all of them."""
 _COLON = r'"[ \t\r]*:[ \t\r]*'
 _ODD = (
@@ -31,7 +31,7 @@ _ODD = (
 """Apart and not as one expression: each is found by a fast search for how it begins."""
 _LOOKS_ALIKE = r"^(?:-?[0-9.]+|true|false|[\[{].*)$"
 """What Polars makes of a number, a boolean or a list where a text should stand. A text may look the same."""
-_WRONG_TYPE = rf'(?-u)"(?:{"|".join(_TEXTS)}){_COLON}[!#-~]'
+_WRONG_TYPE = rf'(?-u)"(?:{"|".join(TEXTS)}){_COLON}[!#-~]'
 """Something else where a text should stand, as it looks in JSON."""
 _SMALL = 64
 """Below this many events a batch that Polars refuses is read one by one instead of being halved again."""
@@ -78,7 +78,7 @@ def _utf8_or_none(text: bytes) -> str | None:
 def _read_plain(texts: Sequence[bytes], properties: Sequence[str]) -> pl.DataFrame:
     """Events that look plain. Where Polars refuses them the batch is halved until the culprits are found."""
     schema: dict[str, pl.DataType | type[pl.DataType]] = {
-        **dict.fromkeys(_TEXTS, pl.String),
+        **dict.fromkeys(TEXTS, pl.String),
         "data": pl.Struct(dict.fromkeys(properties or [""], pl.String)),
     }
     try:
@@ -90,7 +90,7 @@ def _read_plain(texts: Sequence[bytes], properties: Sequence[str]) -> pl.DataFra
     if certain:
         data = [pl.col("data").struct.field(name).alias(PROPERTY + name) for name in properties]
         none = pl.lit(None, pl.String)
-        return _check_texts(frame.select(*_TEXTS, *data, none.alias("reason"), none.alias("detail")), texts, properties)
+        return _check_texts(frame.select(*TEXTS, *data, none.alias("reason"), none.alias("detail")), texts, properties)
     if len(texts) <= _SMALL:
         return _read_each(texts, properties)
     middle = len(texts) // 2
@@ -99,7 +99,7 @@ def _read_plain(texts: Sequence[bytes], properties: Sequence[str]) -> pl.DataFra
 
 def _check_texts(read: pl.DataFrame, texts: Sequence[bytes], properties: Sequence[str]) -> pl.DataFrame:
     """Reads again, one by one, the events in which something else stood where a text should."""
-    alike = read.select(pl.any_horizontal(pl.col(_TEXTS).str.contains(_LOOKS_ALIKE)).fill_null(False)).to_series().arg_true()
+    alike = read.select(pl.any_horizontal(pl.col(TEXTS).str.contains(_LOOKS_ALIKE)).fill_null(False)).to_series().arg_true()
     wrong = alike.filter(_as_strings([texts[i] for i in alike]).str.contains(_WRONG_TYPE))
     if wrong.is_empty():
         return read
@@ -109,7 +109,7 @@ def _check_texts(read: pl.DataFrame, texts: Sequence[bytes], properties: Sequenc
 
 def _read_each(texts: Sequence[bytes], properties: Sequence[str]) -> pl.DataFrame:
     """Events read one by one, every digit kept."""
-    names = [*_TEXTS, *(PROPERTY + name for name in properties), "reason", "detail"]
+    names = [*TEXTS, *(PROPERTY + name for name in properties), "reason", "detail"]
     rows = [_read_one(text, properties) for text in texts]
     return pl.DataFrame([pl.Series(name, [row[at] for row in rows], pl.String) for at, name in enumerate(names)])
 
@@ -120,16 +120,16 @@ class _Number(str):
 
 def _read_one(text: bytes, properties: Sequence[str]) -> Row:
     no_data: Row = (None,) * len(properties)
-    no_envelope: Row = (None,) * len(_TEXTS)
+    no_envelope: Row = (None,) * len(TEXTS)
     try:
         value = load_exactly(text)
     except ValueError as error:
         return *no_envelope, *no_data, RejectReason.UNREADABLE, str(error)
     if not isinstance(value, dict):
         return *no_envelope, *no_data, RejectReason.UNREADABLE, f"This is {_kind(value)}, not a JSON object."
-    fields = [value.get(name) for name in _TEXTS]
+    fields = [value.get(name) for name in TEXTS]
     envelope: Row = tuple(field if type(field) is str else None for field in fields)
-    for name, field in zip(_TEXTS, fields, strict=True):
+    for name, field in zip(TEXTS, fields, strict=True):
         if field is not None and type(field) is not str:
             return *envelope, *no_data, RejectReason.MISSING_FIELD, f"`{name}` is {_kind(field)}; it must be a text."
     data = value.get("data")

@@ -83,9 +83,11 @@ class Remembered:
         old = pl.col("occurred_at") < edge
         if RETRACTS in events.columns:
             old = old | pl.col(RETRACTS).is_not_null()
-        subjects = events.lazy().filter(old).select(identifier="subject").unique()
+        subjects = events.filter(old).select(identifier="subject").unique()
+        if subjects.is_empty():
+            return
         payers = terms.usage.lazy().select("holder", "account_id").unique()
-        found = subjects.join(terms.holders.lazy(), on="identifier").join(payers, on="holder").select("account_id")
+        found = subjects.lazy().join(terms.holders.lazy(), on="identifier").join(payers, on="holder").select("account_id")
         accounts = sorted(set(found.unique().collect()["account_id"]) - self._complete)
         if not accounts:
             return

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from types import FunctionType
 from typing import Any, TypeVar, cast
 
 Loop = TypeVar("Loop", bound=Callable[..., Any])
+
+_PART = "compiled_part"
 
 
 def compiled(loop: Loop) -> Loop:
@@ -30,11 +33,17 @@ def compiled(loop: Loop) -> Loop:
     return cast(Loop, call)
 
 
+def part(function: Loop) -> Loop:
+    """Marks a function that compiled loops of the same file call; it becomes a piece of them. In Python it is itself."""
+    setattr(function, _PART, True)
+    return function
+
+
 def _compile(loop: Callable[..., Any]) -> Callable[..., Any]:
     from numba import njit
 
     try:
-        return cast(Callable[..., Any], njit(nogil=True, cache=True)(loop))
+        return cast(Callable[..., Any], njit(nogil=True, cache=True)(_with_parts(loop)))
     except RuntimeError:  # no folder for the cache can be written
         return _compile_in_memory(loop)
 
@@ -42,4 +51,16 @@ def _compile(loop: Callable[..., Any]) -> Callable[..., Any]:
 def _compile_in_memory(loop: Callable[..., Any]) -> Callable[..., Any]:
     from numba import njit
 
-    return cast(Callable[..., Any], njit(nogil=True)(loop))
+    return cast(Callable[..., Any], njit(nogil=True)(_with_parts(loop)))
+
+
+def _with_parts(loop: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, with the parts that it names compiled."""
+    from numba import njit
+
+    plain = cast(FunctionType, loop)
+    named = {name: plain.__globals__.get(name) for name in plain.__code__.co_names}
+    parts = {name: njit(_with_parts(found)) for name, found in named.items() if callable(found) and hasattr(found, _PART)}
+    if not parts:
+        return loop
+    return wraps(loop)(FunctionType(plain.__code__, {**plain.__globals__, **parts}, plain.__name__, plain.__defaults__))
