@@ -110,6 +110,13 @@ class RoundingEntry(Entry):
     method: Literal["half_up", "up"] = "half_up"
 
 
+class UnitsEntry(Entry):
+    """In which units a price is said."""
+
+    per: Units
+    round: Literal["up", "down", "half_up"] | None = None
+
+
 class TermsEntry(Entry):
     """The price model and its numbers; which of them belong to which model is checked in catalog/terms.py."""
 
@@ -124,6 +131,7 @@ class TermsEntry(Entry):
     fee: Price | None = None
     connect_fee: Price | None = None
     included: Units | None = None
+    units: UnitsEntry | None = None
     cap: Price | None = None
     per: Literal["period", "event"] | None = None
     fixed: Price | None = None

@@ -32,11 +32,11 @@ class Model(NamedTuple):
     per: str | None = None  # period or event, where it can only be the one
 
 
-OF_PERIOD = ("flat_at_zero", "cap")
+OF_PERIOD = ("flat_at_zero", "cap", "units")
 OF_EVENT = ("fixed", "connect_fee", "free_events", "minimum", "maximum", "minimum_units", "rounding")
 """Numbers that only make sense for what is priced by the period, or event by event."""
 
-_ANY = ("included", "cap", "per", "free_events", "minimum", "maximum", "rounding")
+_ANY = ("included", "units", "cap", "per", "free_events", "minimum", "maximum", "rounding")
 _PLAIN = ("fixed", *_ANY)
 _TIERED = ("flat_at_zero", *_ANY)
 _PACKED = ("unit_price", "package_size", "price", "flat")

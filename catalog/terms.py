@@ -14,6 +14,7 @@ from catalog.fields import MAX_UNITS, decimals_of
 from catalog.matrix import check_matrix
 from catalog.models import MODELS, OF_EVENT, OF_PERIOD, USAGE_MODELS, Metered, Model
 from catalog.problems import Place, Problems
+from catalog.units import convert_units
 
 NUMBERS = tuple(name for name in TermsEntry.model_fields if name != "model")
 TIER_NUMBERS = tuple(name for name in TierEntry.model_fields if name not in ("from_", "up_to"))
@@ -56,8 +57,11 @@ def check_terms(terms: TermsEntry, charge: str, metered: Metered | None, place: 
             text = f"prices each event by itself, so the meter must be a sum or count, not {metered.aggregation}"
             problems.add(place.at("model"), text)
         tiers = check_matrix(terms, metered, place, problems) if model == "matrix" else _lower_tiers(terms)
+        columns = _lower(terms, model, per_event)
+        if terms.units is not None and metered is not None and len(problems.found) == count:
+            columns, tiers = convert_units(columns, tiers, terms.units, metered, place, problems)
         if len(problems.found) == count:
-            return Lowered(_lower(terms, model, per_event), tiers)
+            return Lowered(columns, tiers)
     return None
 
 
@@ -159,7 +163,7 @@ def _check_meter(terms: TermsEntry, model: str, metered: Metered | None, place: 
         if price is not None and decimals_of(price) > 18 - scale:
             text = f"has {decimals_of(price)} decimals; the meter counts {scale} decimals, so a price at most {18 - scale}"
             problems.add(spot, text)
-    for spot, amount in _quantities(terms, place):
+    for spot, amount in _quantities(terms, place) if terms.units is None else [(place.at("units", "per"), terms.units.per)]:
         if amount is not None and decimals_of(amount) > scale:
             problems.add(spot, f"has {decimals_of(amount)} decimals; the meter counts {scale}")
         elif amount is not None and amount * 10**scale > MAX_UNITS:

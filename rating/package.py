@@ -1,7 +1,7 @@
 """Package: units are sold in whole packages; a package begun is due whole.
 
 f(q) = price x ceil(q / package). A tariff that forgives the partial package (round down) is the same function with
-more included units: floor(x / n) = ceil((x - (n - 1 quantum)) / n), so it is written as included = free + package - 1 quantum.
+more included units: floor(x / n) = ceil((x - (n - 1 quantum)) / n); `units` of a plan says it (catalog/units.py).
 Source: Stripe `transform_quantity`, Lago `package`, OpenMeter `package`; rounding up as DESIGN decided (section 5).
 """
 
