@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from catalog.book_checks import Span, check_cost, check_filters, check_mentions, check_meter, check_spans, check_tax_classes
+from catalog.agreements import AgreementReader, CoveredPrice
+from catalog.book_checks import check_cost, check_filters, check_meter, check_spans, check_tax_classes
 from catalog.entries import (
     AgreementEntry,
     BookEntry,
@@ -30,8 +31,6 @@ from catalog.terms import check_terms
 from schemas.book import BOOK_FRAMES, Book
 
 Row = dict[str, object]
-Covered = dict[tuple[str, str], list[Span]]
-"""Spans in which a partner's agreements cover a price."""
 Owner = PlanEntry | CarrierEntry
 FeeItem = PriceEntry | CarrierPriceEntry
 EntryT = TypeVar("EntryT", bound=Entry)
@@ -225,29 +224,19 @@ class _BookReader:
         check_tax_classes(self.tax_classes, known, self.problems)
 
     def read_agreements(self) -> None:
-        covered: Covered = {}
+        facts = {str(row["price_id"]): self.covered(row) for row in self.rows["prices"] if row["plan_id"] is not None}
+        reader = AgreementReader(self.problems, self.zone, self.plans, self.prices, facts)
         for data, place in self.sections.entries["agreements"]:
             agreement = check_entry(AgreementEntry, data, place, self.problems)
             self.note_id("agreement", data, place)
-            if agreement is None:
-                continue
-            self.read_agreement(agreement, place, covered)
+            if agreement is not None:
+                reader.read(agreement, place)
+        self.rows["agreements"], self.rows["agreement_tiers"] = reader.agreements, reader.tiers
 
-    def read_agreement(self, agreement: AgreementEntry, place: Place, covered: Covered) -> None:
-        check_mentions("plan", agreement.plans, self.plans, place.at("plans"), self.problems)
-        check_mentions("price", agreement.prices, sorted(self.prices), place.at("prices"), self.problems)
-        if not agreement.plans and not agreement.prices:
-            self.problems.add(place, "covers nothing; list plans or prices")
-        ((start, end),) = check_spans([(agreement.valid_from, agreement.valid_to, place)], self.zone, self.problems)
-        wanted = set(agreement.prices).union(*(self.plans.get(plan, []) for plan in agreement.plans))
-        for price_id in sorted(wanted & self.prices):
-            others = covered.setdefault((agreement.partner, price_id), [])
-            if any((end is None or s < end) and (e is None or start < e) for s, e in others):
-                text = f"partner '{agreement.partner}' has another agreement for price '{price_id}' at that time"
-                self.problems.add(place, text)
-            others.append((start, end))
-            row: Row = {"agreement_id": agreement.id, "partner_id": agreement.partner, "price_id": price_id}
-            self.rows["agreements"].append(row | {"share": agreement.share, "valid_from": start, "valid_to": end})
+    def covered(self, price: Row) -> CoveredPrice:
+        name = None if price["meter_id"] is None else str(price["meter_id"])
+        meter = None if name is None else self.meters.get(name)
+        return CoveredPrice(name, 0 if meter is None or meter.aggregation == "count" else meter.scale, str(price["currency"]))
 
     def note_id(self, what: str, data: object, place: Place) -> None:
         """Remembers where an id was given; notes the mistake when it is given again."""

@@ -71,6 +71,9 @@ _IDENTITIES = {
     "agreements": _Identity(
         "agreement", ["agreement_id", "price_id"], pl.format("{} for {}", "agreement_id", "price_id"), _NO_VERSION
     ),
+    "agreement_tiers": _Identity(
+        "agreement tier", ["agreement_id", "tier"], pl.format("{} tier {}", "agreement_id", "tier"), _NO_VERSION
+    ),
     "accounts": _Identity("account", ["account_id"], pl.col("account_id"), _NO_VERSION),
     "subscriptions": _Identity(
         "subscription",

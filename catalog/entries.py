@@ -201,10 +201,20 @@ class TaxEntry(Entry):
     valid_to: Moment | None = None
 
 
+class ShareTierEntry(Entry):
+    """A part of the revenue, and the percentage of it that is shared."""
+
+    up_to: Price | None = None
+    share: Percentage
+
+
 class AgreementEntry(Entry):
     id: Id
     partner: Id
-    share: Percentage
+    share: Percentage | None = None
+    of: Literal["gross", "margin"] = "gross"
+    tiers: Annotated[list[ShareTierEntry], Field(min_length=1, max_length=20)] | None = None
+    per_unit: Price | None = None
     plans: Values = []
     prices: Values = []
     valid_from: Moment

@@ -23,6 +23,7 @@ ROW_KEYS = {
     "filters": ["price_id", "price_version", "dimension", "excluded"],
     "taxes": ["country", "tax_class", "valid_from"],
     "agreements": ["agreement_id", "price_id"],
+    "agreement_tiers": ["agreement_id", "tier"],
     "accounts": ["account_id"],
     "subscriptions": ["subscription_id", "plan_id", "active_from"],
     "identifiers": ["identifier", "valid_from", "subscription_id"],

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from schemas.frames import INSTANT, FrameSchema
-from schemas.ledger import AGGREGATE_KEY, POSITION_KEY, moves_aggregate
+from schemas.ledger import AGGREGATE_KEY, POSITION_KEY, Role, moves_aggregate
 
 POSTED_USAGE = FrameSchema(
     "POSTED_USAGE",
@@ -102,6 +102,16 @@ def posted_usage(rows: pl.DataFrame) -> pl.DataFrame:
     streams = pl.Enum(measured["stream"].unique().sort())
     ordered = measured.sort(pl.col("stream").cast(streams), *POSITION_KEY[1:])
     return POSTED_USAGE.select(ordered.unique([*EVENT, "meter_id"], keep="first", maintain_order=True))
+
+
+def sold_prices(rows: pl.DataFrame) -> pl.DataFrame:
+    """EVENT, `price_id` and `currency`: by which prices customers have ever been charged for these events.
+
+    Args:
+        rows: POSTINGS of usage events.
+    """
+    revenue = rows.filter((pl.col("role") == Role.REVENUE.value) & pl.col("corrects").is_null())
+    return revenue.select(*EVENT, "price_id", "currency").unique()
 
 
 SUMS = FrameSchema(

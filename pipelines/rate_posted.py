@@ -19,8 +19,9 @@ from rating.counters import Counters
 from rating.match import match_prices
 from rating.measure import MEASURED
 from rating.post import name_roles
-from rating.price import price_usage, share_revenue
+from rating.price import price_usage
 from rating.recalled import recalled_properties
+from rating.shares import share_charges, sold_by
 from rating.terms import Terms
 from schemas.frames import INSTANT
 from schemas.ledger import AGGREGATE_KEY, POSITION_KEY, Role
@@ -98,16 +99,30 @@ def match_posted(usage: pl.DataFrame, terms: Terms) -> Matched:
     return Matched(terms, events, found.charged, found.rejected)
 
 
-def price_posted(matched: Matched, charged: pl.DataFrame, counters: Counters, points: Points | None = None) -> Priced:
+def price_posted(
+    matched: Matched,
+    charged: pl.DataFrame,
+    counters: Counters,
+    points: Points | None = None,
+    sold: pl.DataFrame | None = None,
+) -> Priced:
     """Count and price what was matched. Within an aggregate rows are counted in the order of `charged`.
 
     Args:
         charged: The rows of `matched.charged` that are wanted, in the order in which they were charged.
         points: The points of aggregates that look at all their events; None: there are none before these.
+        sold: EVENT, `price_id` and `currency` of what customers were charged by, for shares of the margin; None: `matched` says
+            it.
     """
     counted = count_usage(charged, matched.terms, counters, points, matched.events)
     rows = price_usage(counted.rows, matched.events, matched.terms, counters)
-    return Priced(matched.terms, rows, share_revenue(rows, matched.events, matched.terms), counted.rejected)
+    by = sold_by(matched.charged, matched.terms) if sold is None else _numbered(sold, matched.events)
+    return Priced(matched.terms, rows, share_charges(rows, matched.events, matched.terms, by), counted.rejected)
+
+
+def _numbered(sold: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    """`sold` with `event` in the place of ids: once for every row that an event has."""
+    return events.select("event", *EVENT).join(sold, on=EVENT).drop(EVENT)
 
 
 def _as_events(usage: pl.DataFrame, terms: Terms) -> pl.DataFrame:

@@ -12,7 +12,17 @@ from dataclasses import dataclass
 import polars as pl
 
 from catalog.versions import load_book, load_roster
-from pipelines.posted_usage import EVENT, PARTY, SUMS, by_accounts, posted_usage, standing_rows, sum_rows, usage_rows
+from pipelines.posted_usage import (
+    EVENT,
+    PARTY,
+    SUMS,
+    by_accounts,
+    posted_usage,
+    sold_prices,
+    standing_rows,
+    sum_rows,
+    usage_rows,
+)
 from pipelines.rate_posted import Matched, match_posted, price_posted
 from pipelines.workspace import Workspace
 from rating.aggregates.points import Points
@@ -108,7 +118,8 @@ def replay_posted(workspace: Workspace, period: Period) -> Replay:
     events, aggregates, differences = 0, 0, [DIFFERENCES.empty()]
     for part in by_accounts(rows):
         usage = posted_usage(part)
-        again = [SUMS.empty(), *_replayed(usage, charged_before(part, number_events(usage)), terms)]
+        before = charged_before(part, number_events(usage))
+        again = [SUMS.empty(), *_replayed(usage, before, sold_prices(part), terms)]
         compared = compare_sums(sum_rows(part), pl.concat(again))
         events += usage.select(pl.struct(EVENT).n_unique()).item()
         aggregates += compared.height
@@ -141,7 +152,7 @@ def charged_before(rows: pl.DataFrame, numbers: pl.DataFrame) -> pl.DataFrame:
     return BEFORE.select(before.join(rated.unique("event"), on="event", how="left"))
 
 
-def _replayed(usage: pl.DataFrame, before: pl.DataFrame, terms: PublishedTerms) -> Iterator[pl.DataFrame]:
+def _replayed(usage: pl.DataFrame, before: pl.DataFrame, sold: pl.DataFrame, terms: PublishedTerms) -> Iterator[pl.DataFrame]:
     """SUMS of the usage, version after version: an aggregate goes on where the version before left it."""
     counters, points = Counters(), Points()
     groups = before.select(VERSIONS).drop_nulls().unique().sort(VERSIONS).rows()
@@ -152,7 +163,7 @@ def _replayed(usage: pl.DataFrame, before: pl.DataFrame, terms: PublishedTerms) 
             mine = usage[wanted["event"]]
             told = before.join(wanted.with_row_index("number"), on="event").drop("event").rename({"number": "event"})
         matched = match_posted(mine, terms.of(versions))
-        priced = price_posted(matched, as_charged(matched, told, versions), counters, points)
+        priced = price_posted(matched, as_charged(matched, told, versions), counters, points, sold)
         if versions != groups[-1]:
             steps = priced.steps(matched.events)
             counters.advance(steps)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from pipelines.posted_usage import EVENT, posted_usage, standing_rows, without_retracted
+from pipelines.posted_usage import EVENT, posted_usage, sold_prices, standing_rows, without_retracted
 from pipelines.rate_posted import Matched, match_posted, price_posted
 from pipelines.replay import VERSIONS
 from pipelines.take_back import Wanted, take_back
@@ -41,7 +41,9 @@ def correct_rows(rows: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
     emptied = rows.filter(pl.col("price_id") == wanted.price_id).join(lost, on=lost.columns, how="semi")
     back = take_back(taken, emptied, wanted)
     left = rows.filter(moves_aggregate() & (pl.col("price_id") == wanted.price_id))
-    anew = _post_anew(_to_post(usage, placed, moved, taken), left.join(lost, on=lost.columns, how="anti"), wanted, back)
+    anew = _post_anew(
+        _to_post(usage, placed, moved, taken), left.join(lost, on=lost.columns, how="anti"), sold_prices(rows), wanted, back
+    )
     return pl.concat([back, *anew])
 
 
@@ -86,7 +88,9 @@ def _to_post(usage: pl.DataFrame, placed: pl.DataFrame, moved: pl.DataFrame, tak
     return usage.join(chosen, on="event").sort("event")
 
 
-def _post_anew(usage: pl.DataFrame, left: pl.DataFrame, wanted: Wanted, back: pl.DataFrame) -> Iterator[pl.DataFrame]:
+def _post_anew(
+    usage: pl.DataFrame, left: pl.DataFrame, sold: pl.DataFrame, wanted: Wanted, back: pl.DataFrame
+) -> Iterator[pl.DataFrame]:
     """POSTINGS of this usage, by its old versions first. Aggregates that lost nothing go on where their rows `left` them."""
     counters, points = Counters(), Points()
     counters.load(_totals(left))
@@ -107,7 +111,7 @@ def _post_anew(usage: pl.DataFrame, left: pl.DataFrame, wanted: Wanted, back: pl
         placed = Matched(
             matched.terms, matched.events.with_columns(*place, offset.alias("stream_offset")), matched.charged, matched.rejected
         )
-        priced = price_posted(placed, placed.charged, counters, points)
+        priced = price_posted(placed, placed.charged, counters, points, sold)
         _require_exact(priced.rejected, wanted)
         rows = post_charges(placed.events, priced.rows, priced.shares, placed.terms)
         counters.advance(rows)

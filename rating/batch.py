@@ -24,11 +24,12 @@ from rating.duplicates import drop_duplicates
 from rating.match import match_prices
 from rating.measure import measure_usage
 from rating.post import post_charges
-from rating.price import price_usage, share_revenue
+from rating.price import price_usage
 from rating.recalled import recall_dimensions
 from rating.rejects import write_rejects
 from rating.retract import NothingPosted, Posted, move_times, name_corrected, take_back
 from rating.seen import SeenEvents
+from rating.shares import share_charges
 from rating.terms import Terms
 from schemas.usage import RETRACTS
 
@@ -78,7 +79,7 @@ def rate_batch(
         events = recall_dimensions(events, back.rows, terms.meters)
     counted = count_usage(fresh.charged, terms, counters, points, events, taken=back.rows, posted=ledger)
     priced = price_usage(counted.rows, events, terms, counters)
-    shared = share_revenue(priced, events, terms)
+    shared = share_charges(priced, events, terms)
     rejected = pl.concat([strange, fresh.rejected, back.rejected, counted.rejected])
     return Rated(
         postings=name_corrected(post_charges(events, priced, shared, terms), back),

@@ -1,4 +1,4 @@
-"""Quantities become money: f of the aggregate after, less f of the aggregate before, and the partner's part of it."""
+"""Quantities become money: f of the aggregate after, less f of the aggregate before."""
 
 from __future__ import annotations
 
@@ -24,14 +24,12 @@ PRICED = FrameSchema(
         "before_quanta": pl.Int64,
         "after_quanta": pl.Int64,
         "tier": pl.Int32,  # the tier the aggregate is in after the row; of a price per event, the tier of its own quantity
-        "revenue_before": pl.Int128,  # f of the aggregate before, scale 18, after the discount; 0 for a price per event
+        # f of the aggregate, scale 18, after the discount; 0 before for a price per event; what we owe where it is a cost
+        "revenue_before": pl.Int128,
         "revenue_after": pl.Int128,
     },
 )
 """One row per event and price that charges it."""
-
-SHARED = FrameSchema("SHARED", {"row": pl.UInt32, "partner_id": pl.String, "amount": pl.Int128})
-"""One row per row of PRICED and agreement that covers it; `row` points into PRICED."""
 
 
 def price_usage(counted: pl.DataFrame, events: pl.DataFrame, terms: Terms, counters: Counters | None = None) -> pl.DataFrame:
@@ -59,22 +57,4 @@ def price_usage(counted: pl.DataFrame, events: pl.DataFrame, terms: Terms, count
     kept = pl.col("kept_millionths")
     return PRICED.select(
         priced.with_columns(apply_factor(pl.col(name), kept).alias(name) for name in ("revenue_before", "revenue_after"))
-    )
-
-
-def share_revenue(priced: pl.DataFrame, events: pl.DataFrame, terms: Terms) -> pl.DataFrame:
-    """SHARED: what the account's partner is due of each row under the agreements in force when it happened."""
-    parties = terms.usage.select("partner_id", "price_id")[priced["charge"]]
-    at = events["occurred_at"].gather(priced["event"])
-    rows = pl.concat([priced.select("revenue_before", "revenue_after"), parties, at.to_frame()], how="horizontal")
-    share = pl.col("share_millionths")
-    return SHARED.select(
-        rows.with_row_index("row")
-        .filter(pl.col("partner_id").is_not_null())
-        .join(terms.shares, on=["partner_id", "price_id"])
-        .filter(
-            (pl.col("valid_from") <= pl.col("occurred_at"))
-            & (pl.col("valid_to").is_null() | (pl.col("occurred_at") < pl.col("valid_to")))
-        )
-        .with_columns(amount=apply_factor(pl.col("revenue_after"), share) - apply_factor(pl.col("revenue_before"), share))
     )

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from rating.kernel import apply_factor
 from rating.periods import local_day, month_name
+from rating.shares import share_of
 from rating.terms import Terms
 from schemas.frames import FrameSchema
 from schemas.ledger import AGGREGATE_KEY, POSTINGS, Role
@@ -53,9 +53,8 @@ def add_shares(revenue: pl.DataFrame, terms: Terms) -> pl.DataFrame:
     shares = shares.with_columns(local_day(shares, "valid_from"), local_day(shares, "valid_to"))
     day = pl.col("first_day")
     in_force = (pl.col("valid_from") <= day) & (pl.col("valid_to").is_null() | (day < pl.col("valid_to")))
-    parts = shares.filter(in_force).with_columns(
-        role=pl.lit(Role.SHARE.value), scaled=apply_factor(pl.col("scaled"), pl.col("share_millionths"))
-    )
+    parts = shares.filter(in_force).with_columns(role=pl.lit(Role.SHARE.value))
+    parts = parts.with_columns(share_of(parts, "scaled", terms).fill_null(0).alias("scaled"))  # no units, so nothing per unit
     owed = parts.group_by(_PARTY).agg(pl.col(*_TOLD, "quanta").first(), pl.col("scaled").sum())
     due = revenue.with_columns(role=pl.lit(Role.REVENUE.value), partner_id=pl.lit(None, pl.String))
     return pl.concat([DUE.select(due), DUE.select(owed)])

@@ -12,12 +12,13 @@ from functools import cached_property
 
 import polars as pl
 
+from rating.agreements import compile_shares
 from rating.costs import carrier_stretches
 from rating.kernel import step_keys
 from rating.numbers import Keys, NumberedKeys, NumberedNames
 from rating.prefixes import PrefixTable, build_table
 from rating.stretches import carve_stretches
-from rating.tiers import lower_prices
+from rating.tiers import MAX_QUANTA, PRICE_LIMIT, lower_prices
 from schemas.book import FILTERS, PRICES, TIERS, Book
 from schemas.errors import BrokenPromise
 from schemas.frames import INSTANT, FrameSchema
@@ -61,18 +62,6 @@ CHARGES = FrameSchema(
 )
 """One row per subscription, price version and stretch of time in which it is charged, by a plan or a carrier."""
 
-SHARES = FrameSchema(
-    "SHARES",
-    {
-        "partner_id": pl.String,
-        "price_id": pl.String,
-        "share_millionths": pl.Int64,
-        "valid_from": INSTANT,
-        "valid_to": INSTANT,  # null: open
-    },
-)
-"""One row per agreement and price it covers."""
-
 
 @dataclass(frozen=True)
 class Terms:
@@ -92,6 +81,7 @@ class Terms:
     cells: pl.DataFrame  # CELLS
     dynamic: pl.DataFrame  # DYNAMIC
     shares: pl.DataFrame  # SHARES
+    share_tiers: pl.DataFrame  # SHARE_TIERS
 
     @cached_property
     def step_keys(self) -> pl.Series:
@@ -141,6 +131,12 @@ class Terms:
         return costs if costs.any() else None
 
     @cached_property
+    def margins(self) -> pl.DataFrame | None:
+        """SHARES of the margin; None where no cost can be taken off."""
+        found = self.shares.filter("of_margin")
+        return found if found.height and self.is_cost is not None else None
+
+    @cached_property
     def prefix_tables(self) -> dict[int, tuple[str, PrefixTable]]:
         """For each price that goes by the longest prefix: the dimension it looks at, and its prefixes."""
         prefixed = self.cells.filter(pl.col("match") == "longest_prefix")
@@ -174,6 +170,7 @@ def compile_terms(book: Book, roster: Roster) -> Terms:
     holders = roster.subscriptions.select(pl.col("subscription_id").unique(maintain_order=True)).with_row_index("holder")
     filters = _filter_sets(book)
     charges = _charges(book, roster, prices.join(lowered.prices, on=["price_id", "price_version"]), holders, filters)
+    shares, share_tiers = compile_shares(book, prices)
     is_usage = pl.col("charge") == "usage"
     return Terms(
         book_version=book.version,
@@ -181,7 +178,9 @@ def compile_terms(book: Book, roster: Roster) -> Terms:
         meters=meters,
         holders=_holders(roster, holders),
         active=roster.subscriptions.join(holders, on="subscription_id").select("holder", "active_from", "active_to"),
-        usage=CHARGES.select(charges.filter(is_usage).sort("holder", "meter", "price_id", "charged_from")),
+        usage=CHARGES.select(
+            _within_units(charges.filter(is_usage), shares).sort("holder", "meter", "price_id", "charged_from")
+        ),
         recurring=CHARGES.select(charges.filter(~is_usage).sort("holder", "price_id", "charged_from")),
         filters=filters.select("filter_set", "dimension", "values", "excluded"),
         prices=lowered.prices,
@@ -189,7 +188,8 @@ def compile_terms(book: Book, roster: Roster) -> Terms:
         event_prices=lowered.event_prices,
         cells=lowered.cells,
         dynamic=lowered.dynamic,
-        shares=_shares(book),
+        shares=shares,
+        share_tiers=share_tiers,
     )
 
 
@@ -254,9 +254,13 @@ def _filter_sets(book: Book) -> pl.DataFrame:
     return filters.join(numbers, on=["price_id", "price_version"])
 
 
-def _shares(book: Book) -> pl.DataFrame:
-    scaled, step = pl.col("share").to_physical(), pl.lit(10**12, pl.Int128)
-    shares = book.agreements.with_columns(share_millionths=pl.when(scaled % step == 0).then((scaled // step).cast(pl.Int64)))
-    if shares["share_millionths"].null_count() or not shares["share_millionths"].is_between(0, 1_000_000).all():
-        raise BrokenPromise("a partner's share is not between 0 and 1 with at most 6 decimals")
-    return SHARES.select(shares)
+def _within_units(charges: pl.DataFrame, shares: pl.DataFrame) -> pl.DataFrame:
+    """The charges, followed only so far that a partner's amount per unit stays exact too."""
+    by_unit = shares.filter(pl.col("per_quantum") > 0)
+    if by_unit.is_empty():
+        return charges
+    most = by_unit.group_by("partner_id", "price_id").agg(
+        most=(pl.lit(PRICE_LIMIT - 1, pl.Int128) // pl.col("per_quantum").max()).clip(upper_bound=MAX_QUANTA).cast(pl.Int64)
+    )
+    told = charges.join(most, on=["partner_id", "price_id"], how="left", maintain_order="left")
+    return told.with_columns(max_quanta=pl.min_horizontal("max_quanta", "most"))

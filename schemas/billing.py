@@ -100,7 +100,7 @@ STATEMENT_LINES = FrameSchema(
         "usage_period": pl.Date,
         "late": pl.Boolean,
         "events": pl.Int64,
-        "revenue_amount": AMOUNT,  # the customer revenue the share is taken of
+        "revenue_amount": AMOUNT,  # the customer revenue the share is of; by a carrier's price the cost, below zero
         "exact_amount": AMOUNT,  # what we owe the partner, before rounding
         "share_amount": MONEY,  # rounded half-up to the minor unit
         "currency": pl.String,

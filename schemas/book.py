@@ -130,12 +130,27 @@ AGREEMENTS = FrameSchema(
         "agreement_id": pl.String,
         "partner_id": pl.String,
         "price_id": pl.String,  # the agreement's plans and prices, written out: one row for each price it covers
-        "share": AMOUNT,  # 0.2 is twenty percent of the revenue of that price, at most 6 decimals
+        "share": AMOUNT,  # 0.2 is twenty percent, at most 6 decimals; null with tiers or an amount per unit
+        "of": pl.String,  # what it is a share of: gross, the revenue of the price | margin, less the costs of the same event
+        "per_unit": AMOUNT,  # an amount for each unit that the price counts; null otherwise
         "valid_from": INSTANT,
         "valid_to": INSTANT,
     },
 )
 """One row per partner agreement and price it covers."""
+
+
+AGREEMENT_TIERS = FrameSchema(
+    "AGREEMENT_TIERS",
+    {
+        "agreement_id": pl.String,
+        "tier": pl.Int32,  # 0, 1, 2 ...
+        "revenue_from": AMOUNT,  # of one aggregate, excluded; at most 12 decimals
+        "revenue_to": AMOUNT,  # included; null is unbounded
+        "share": AMOUNT,  # of the revenue in this tier
+    },
+)
+"""One row per agreement with tiers and tier; they join without gap from 0."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +167,7 @@ class Book:
     filters: pl.DataFrame
     taxes: pl.DataFrame
     agreements: pl.DataFrame
+    agreement_tiers: pl.DataFrame
 
 
 BOOK_FRAMES = {
@@ -163,5 +179,6 @@ BOOK_FRAMES = {
     "filters": FILTERS,
     "taxes": TAXES,
     "agreements": AGREEMENTS,
+    "agreement_tiers": AGREEMENT_TIERS,
 }
 """Field of Book -> its schema; also the names of the frozen files."""

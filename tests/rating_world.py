@@ -14,7 +14,7 @@ from rating.batch import Rated, rate_batch
 from rating.counters import Counters
 from rating.seen import SeenEvents
 from rating.terms import Terms, compile_terms
-from schemas.book import AGREEMENTS, CARRIERS, FILTERS, METERS, PLANS, PRICES, TAXES, TIERS, Book
+from schemas.book import AGREEMENT_TIERS, AGREEMENTS, CARRIERS, FILTERS, METERS, PLANS, PRICES, TAXES, TIERS, Book
 from schemas.ledger import AGGREGATE_KEY, POINT_COLUMNS, POSITION_KEY, POSTINGS, moves_aggregate
 from schemas.roster import ACCOUNTS, IDENTIFIERS, OVERRIDES, PARTNERS, SUBSCRIPTIONS, Roster
 from schemas.usage import EVENTS, PROPERTY, RETRACTS
@@ -51,6 +51,7 @@ class World:
     price_tiers: list[Row] = field(default_factory=list)
     filters: list[Row] = field(default_factory=list)
     agreements: list[Row] = field(default_factory=list)
+    agreement_tiers: list[Row] = field(default_factory=list)
     accounts: list[Row] = field(default_factory=list)
     subscriptions: list[Row] = field(default_factory=list)
     identifiers: list[Row] = field(default_factory=list)
@@ -114,9 +115,20 @@ class World:
         )
         return self
 
-    def share(self, price_id: str, share: str, partner_id: str = "agent", **more: object) -> World:
-        row: Row = {"agreement_id": f"{partner_id}-{price_id}", "partner_id": partner_id, "price_id": price_id}
-        self.agreements.append(row | {"share": Decimal(share), "valid_from": instant("2020-01-01")} | more)
+    def share(
+        self, price_id: str, share: str | list[tuple[str | None, str]] | None, partner_id: str = "agent", **more: object
+    ) -> World:
+        """An agreement on a percentage, or on tiers as (up to, percentage); None: `more` says per_unit."""
+        name = f"{partner_id}-{price_id}"
+        row: Row = {"agreement_id": name, "partner_id": partner_id, "price_id": price_id, "of": "gross"}
+        percent = Decimal(share) if isinstance(share, str) else None
+        self.agreements.append(row | {"share": percent, "valid_from": instant("2020-01-01")} | more)
+        below = Decimal(0)
+        for number, (up_to, part) in enumerate(share if isinstance(share, list) else []):
+            end = None if up_to is None else Decimal(up_to)
+            tier: Row = {"agreement_id": name, "tier": number, "revenue_from": below, "revenue_to": end, "share": Decimal(part)}
+            self.agreement_tiers.append(tier)
+            below = end or below
         return self
 
     def discount(self, price_id: str, discount: str, **more: object) -> World:
@@ -148,6 +160,7 @@ class World:
             filters=FILTERS.build(self.filters),
             taxes=TAXES.empty(),
             agreements=AGREEMENTS.build(self.agreements),
+            agreement_tiers=AGREEMENT_TIERS.build(self.agreement_tiers),
         )
 
     def roster(self) -> Roster:

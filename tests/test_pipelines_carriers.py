@@ -13,6 +13,7 @@ import pytest
 from pipelines.replay import replay_posted
 from pipelines.replay_messages import replay_batches
 from pipelines.rerate import rerate
+from pipelines.settle import settle
 from pipelines.sql_access import query_workspace
 from pipelines.whatif import compare_draft
 from schemas.period import Period
@@ -178,3 +179,52 @@ def test_a_draft_is_compared_by_what_customers_pay_and_knows_no_cost(shop: Shop)
     compared = compare_draft(shop.workspace, OCTOBER, *shop.workspace.load())
     assert compared.unpriced.is_empty()
     assert compared.totals["difference"].to_list() == [0] * compared.totals.height
+
+
+AGREEMENTS = {
+    "margin": "share: 33.3333%\n    of: margin",
+    "tiers": "tiers: [{up_to: 1, share: 50%}, {up_to: 20, share: 12.5%}, {share: 3%}]",
+    "per unit": "per_unit: 0.0007",
+}
+
+
+@pytest.mark.parametrize("kind", AGREEMENTS)
+def test_every_kind_of_share_is_replayed_corrected_billed_and_settled(kind: str, tmp_path: Path) -> None:
+    shop = costly(tmp_path / "shop")
+    path = shop.workspace.catalog_folder / "agreements.yaml"
+    terms = AGREEMENTS[kind]
+    covered = "prices: [pro.month.minutes]" if kind == "per unit" else "plans: [video.pro.month]"
+    path.write_text(
+        f"agreements:\n  - id: beichen-2026\n    partner: beichen\n    {terms}\n    {covered}\n    valid_from: 2026-01-01\n",
+        encoding="utf-8",
+    )
+    shop.workspace.publish()
+    values = usage(600)
+    shop.rate(values[:300])
+    shop.rate(values[300:])
+    shares = shop.postings().filter(role="share", charge="usage")
+    assert shares.height > 20
+    assert ("transit.minutes" in set(shares["price_id"])) == (kind == "margin")
+    assert_replayed(shop, values)
+    shop.edit(
+        "catalog/carriers.yaml",
+        "{unit_price: 0.004}]}",
+        "{unit_price: 0.004}]}\n          - {valid_from: 2026-10-10, model: per_unit, unit_price: 0.5}",
+    )
+    own = "\n  - {subscription: sub-lantian, price: pro.month.minutes, valid_from: 2026-10-10, unit_price: 9}\n"
+    shop.append("roster/overrides.yaml", own)
+    for price in ("transit.minutes", "pro.month.minutes"):
+        assert rerate(shop.workspace, price, date(2026, 10, 1), date(2026, 11, 1), post=True).rows > 0
+    assert_replayed(shop, values)
+    fresh = Shop(tmp_path / "fresh", publish=False)
+    for folder in ("catalog", "roster"):
+        for file in (shop.workspace.root / folder).iterdir():
+            (fresh.workspace.root / folder / file.name).write_bytes(file.read_bytes())
+    fresh.workspace.publish()
+    fresh.rate(values)
+    for role in ("revenue", "share", "cost"):
+        assert sums(shop, role) == sums(fresh, role)
+    shop.bill(OCTOBER)
+    settled = settle(shop.workspace, OCTOBER)
+    assert settled.lines["exact_amount"].sum() == shop.total(role="share")
+    assert shop.disagreeing() == []

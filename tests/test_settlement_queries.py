@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from schemas.billing import STATEMENT_LINES, STATEMENTS
-from schemas.book import AGREEMENTS
+from schemas.book import AGREEMENT_TIERS, AGREEMENTS
 from schemas.ledger import POSTINGS
 from schemas.roster import PARTNERS
 from settlement.queries import read_query
@@ -64,6 +64,10 @@ class Books:
         self.put("postings", POSTINGS.build(postings))
         self.put("billed", POSTINGS.build(postings).with_columns(late=late))
         self.put("agreements", AGREEMENTS.build([agreement(share), agreement(share, "plan.fee")]))
+        self.put("agreement_tiers", AGREEMENT_TIERS.empty())
+        units = [Decimal(1).scaleb(-scale) for scale in range(10)]
+        scales = {"quantity_scale": pl.Series(range(10), dtype=pl.Int8), "unit": pl.Series(units, dtype=pl.Decimal(10, 9))}
+        self.put("quantity_units", pl.DataFrame(scales))
         self.put("partners", PARTNERS.build([{"partner_id": "reseller", "name": "Reseller Ltd"}]))
         self.put("currencies", pl.DataFrame({"currency": ["CNY", "JPY", "KWD"], "digits": [2, 0, 3]}))
 
@@ -239,3 +243,36 @@ def test_the_percent_check_compares_a_recurring_share_with_all_rows_of_its_fee(b
     assert books.ask("check_percent", "2026-11").is_empty()
     books.put("agreements", AGREEMENTS.build([agreement("0.15", "plan.fee")]))
     assert facts(books.ask("check_percent", "2026-11"), "share_amount", "revenue_amount") == [(Decimal(60), Decimal(300))]
+
+
+def checked(books: Books, rows: list[dict[str, object]], terms: dict[str, object], tiers: list[str] | None = None) -> int:
+    """How many wrong rows the percent check finds under one agreement."""
+    books.load(rows)
+    books.put("agreements", AGREEMENTS.build([agreement("0") | {"share": None} | terms]))
+    parts = [{"agreement_id": "a", "tier": number, "share": Decimal(part)} for number, part in enumerate(tiers or [])]
+    books.put("agreement_tiers", AGREEMENT_TIERS.build(parts))
+    books.lines()
+    return books.ask("check_percent", "2026-10").height
+
+
+@pytest.mark.parametrize(("share", "found"), [("3", 0), ("3.1", 1)])
+def test_a_share_in_tiers_is_held_to_the_largest_percentage(books: Books, share: str, found: int) -> None:
+    assert checked(books, shared(0, "10", share), {}, ["0.1", "0.3"]) == found
+
+
+@pytest.mark.parametrize(("share", "found"), [("0.06", 0), ("-0.06", 0), ("0.09", 1)])
+def test_a_share_by_units_is_held_to_the_amount_for_them(books: Books, share: str, found: int) -> None:
+    units = {"before_quanta": 1000, "after_quanta": 3999, "quantity_scale": 3}
+    assert checked(books, shared(0, "10", share, **units), {"per_unit": Decimal("0.02")}) == found
+
+
+def test_what_is_taken_off_for_a_cost_stands_beside_the_cost_below_zero(books: Books) -> None:
+    cost = {"price_id": "telco.minutes"}
+    rows = [*shared(0, "10", "2"), posting(0, "cost", "4", partner_id="telco", **cost), posting(0, "share", "-0.8", **cost)]
+    assert checked(books, rows, {"share": Decimal("0.2"), "of": "margin"}) == 0
+    assert facts(books.lines(), "price_id", "revenue_amount", "share_amount") == [
+        ("meeting.minutes", Decimal(10), Decimal(2)),
+        ("telco.minutes", Decimal(-4), Decimal("-0.8")),
+    ]
+    assert facts(books.statements(), "revenue_amount", "share_amount") == [(Decimal(6), Decimal("1.2"))]
+    assert checked(books, [*rows[:3], posting(0, "share", "-4.1", **cost)], {"share": Decimal("0.2"), "of": "margin"}) == 1

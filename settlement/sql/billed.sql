@@ -5,7 +5,8 @@
 -- args:  none
 select
     u.stream, u.stream_partition, u.stream_offset, u.stream_row, u.event_source, u.event_id, u.role, u.partner_id, u.charge,
-    u.account_id, u.subscription_id, u.price_id, u.price_version, u.usage_period, u.usage_month, u.currency, u.amount, u.late
+    u.account_id, u.subscription_id, u.price_id, u.price_version, u.usage_period, u.usage_month, u.before_quanta, u.after_quanta,
+    u.quantity_scale, u.currency, u.amount, u.late
 from unbilled as u
 where not exists (
     select 1
