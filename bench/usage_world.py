@@ -14,6 +14,7 @@ from catalog.versions import publish_book, publish_roster
 from pipelines.workspace import BOSS_TOML, Workspace
 from schemas.book import BOOK_FRAMES, METERS, PLANS, PRICES, TAXES, TIERS, Book
 from schemas.frames import FrameSchema
+from schemas.limits import LIMITS
 from schemas.roster import ACCOUNTS, IDENTIFIERS, OVERRIDES, PARTNERS, SUBSCRIPTIONS, Roster
 from schemas.usage import EVENTS
 
@@ -79,6 +80,7 @@ def make_roster(holders: int = HOLDERS) -> Roster:
         prices=PRICES.empty(),
         tiers=TIERS.empty(),
         partners=PARTNERS.empty(),
+        limits=LIMITS.empty(),
     )
 
 

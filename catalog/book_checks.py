@@ -34,6 +34,8 @@ def check_cost(version: VersionEntry, place: Place, problems: Problems) -> None:
     """A carrier's price costs nothing without an event, and is on no invoice."""
     if version.flat_at_zero:
         problems.add(place.at("flat_at_zero"), "is for a price of a plan; a carrier's price is due with its events", key=True)
+    if version.floor is not None:
+        problems.add(place.at("floor"), "is for a price of a plan; a carrier's price is due with its events", key=True)
     if version.tax_class is not None:
         problems.add(place.at("tax_class"), "is for invoices; a carrier's price is on none, remove it", key=True)
 

@@ -24,9 +24,11 @@ from catalog.entries import (
 )
 from catalog.fields import version_name
 from catalog.frozen import seal_book
+from catalog.limit_entries import LimitEntry
+from catalog.limits import LimitReader, Party, price_facts
 from catalog.models import Metered
 from catalog.problems import Place, Problems, did_you_mean
-from catalog.sections import BOOK_SECTIONS, BOOK_SETTINGS, Sections, list_of, read_sections, yaml_files
+from catalog.sections import BOOK_SECTIONS, BOOK_SETTINGS, LIMIT_SECTIONS, Sections, list_of, read_sections, yaml_files
 from catalog.terms import check_terms
 from schemas.book import BOOK_FRAMES, Book
 
@@ -78,6 +80,7 @@ class _BookReader:
             self.read_carrier(data, place)
         self.read_taxes()
         self.read_agreements()
+        self.read_limits()
         return self.rows
 
     def read_settings(self) -> None:
@@ -237,6 +240,34 @@ class _BookReader:
         name = None if price["meter_id"] is None else str(price["meter_id"])
         meter = None if name is None else self.meters.get(name)
         return CoveredPrice(name, 0 if meter is None or meter.aggregation == "count" else meter.scale, str(price["currency"]))
+
+    def read_limits(self) -> None:
+        """Limits of plans. While anything else is wrong they are not looked at: they speak of plans and prices."""
+        if self.problems.found:
+            return
+        taken = {str(row["price_id"]) for row in self.rows["prices"]}
+        reader = LimitReader(self.problems, price_facts(self.rows["prices"], self.rows["meters"]), self.plans, taken)
+        for section in LIMIT_SECTIONS:
+            for data, place in self.sections.entries[section]:
+                reader.read(section, data, place, self.party_of)
+        self.rows["limits"] = reader.rows
+
+    def party_of(self, entry: LimitEntry, place: Place) -> Party | None:
+        """The plan that a limit of the book is for."""
+        others = [name for name in ("account", "subscription") if getattr(entry, name) is not None]
+        for name in others:
+            self.problems.add(place.at(name), "stands in the roster; a limit of the price book is for a 'plan'", key=True)
+        if entry.plan is None and not others:
+            self.problems.add(place.at("plan"), "is missing; say whose limit it is")
+        if entry.plan is None or others:
+            return None
+        if entry.plan not in self.plans:
+            self.problems.add(place.at("plan"), f"there is no plan '{entry.plan}'{did_you_mean(entry.plan, list(self.plans))}")
+        currency = next((str(row["currency"]) for row in self.rows["prices"] if row["plan_id"] == entry.plan), None)
+        if currency is None:
+            return None
+        classes = frozenset(str(row["tax_class"]) for row in self.rows["taxes"])
+        return Party("plan_id", entry.plan, None, currency, self.zone, None, classes)
 
     def note_id(self, what: str, data: object, place: Place) -> None:
         """Remembers where an id was given; notes the mistake when it is given again."""

@@ -90,6 +90,7 @@ _IDENTITIES = {
         pl.format("{} for {}", "price_id", _CUSTOMER),
         _since("valid_from"),
     ),
+    "limits": _Identity("limit", ["limit_id"], pl.col("limit_id"), _NO_VERSION),
     "partners": _Identity("partner", ["partner_id"], pl.col("partner_id"), _NO_VERSION),
 }
 

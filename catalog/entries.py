@@ -133,6 +133,8 @@ class TermsEntry(Entry):
     included: Units | None = None
     units: UnitsEntry | None = None
     cap: Price | None = None
+    floor: Price | None = None
+    prorate: Flag | None = None
     per: Literal["period", "event"] | None = None
     fixed: Price | None = None
     free_events: Annotated[Count, Field(ge=0)] | None = None

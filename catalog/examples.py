@@ -18,7 +18,7 @@ from pydantic import Field
 
 from catalog.book_checks import check_mentions
 from catalog.entries import Entry, check_entry
-from catalog.fields import Amount, Count, Id, Moment, Price, Text, Units, Values, decimals_of, to_instant
+from catalog.fields import Amount, Count, Flag, Id, Moment, Price, Text, Units, Values, decimals_of, to_instant
 from catalog.problems import Place, Problems, did_you_mean
 from catalog.sections import BOOK_SECTIONS, BOOK_SETTINGS, list_of, read_sections
 from schemas.book import Book
@@ -51,7 +51,8 @@ class ExampleEntry(Entry):
     licences: Annotated[Count, Field(ge=1)] | None = None
     at: Moment
     usage: list[UsageEntry] = Field(default_factory=list, max_length=10_000)
-    expect: dict[Text, Price] = Field(default_factory=dict)
+    closed: Flag = False
+    expect: dict[Text, Amount] = Field(default_factory=dict)
     expect_cost: dict[Text, Amount] = Field(default_factory=dict)
     expect_share: dict[Text, Amount] = Field(default_factory=dict)
     total: Price | None = None
@@ -95,6 +96,7 @@ class Example:
     licences: int | None  # None: recurring fees are left out
     at: datetime
     usage: list[ExampleUsage]
+    closed: bool  # what limits make when the usage period is closed is wanted too
     expected: dict[str, Decimal]  # by price_id; empty: only the total is said
     expected_cost: dict[str, Decimal]  # by price or carrier; empty: nothing is said of costs
     expected_share: dict[str, Decimal]  # by price or partner; empty: nothing is said of shares
@@ -135,6 +137,8 @@ class _ExampleReader:
         self.carriers = {str(name) for name in book.carriers["carrier_id"]}
         self.costs = {str(name) for name in book.prices.filter(pl.col("plan_id").is_null())["price_id"]}
         self.partners = {str(name) for name in book.agreements["partner_id"]}
+        self.floored = set(pl.concat([book.prices, roster.prices]).filter(pl.col("floor").is_not_null())["price_id"])
+        self.limits = pl.concat([book.limits, roster.limits])
         self.names: dict[str, Place] = {}
 
     def read(self, data: object, place: Place) -> Example | None:
@@ -174,6 +178,7 @@ class _ExampleReader:
             licences=entry.licences,
             at=to_instant(entry.at, zone),
             usage=[use for use in usage if use is not None],
+            closed=entry.closed,
             expected=entry.expect,
             expected_cost=entry.expect_cost,
             expected_share=entry.expect_share,
@@ -212,6 +217,7 @@ class _ExampleReader:
         if not any(said) and entry.total is None and entry.rejected is None:
             self.problems.add(place, "expects nothing; write 'expect:' with an amount for each price, 'total:' or 'rejected:'")
         prices = [price for plan in entry.plan for price in self.plans.get(plan, {})]
+        prices += self.limits_of(entry, prices) if entry.closed else []
         for price in entry.expect:
             if price not in prices and all(plan in self.plans for plan in entry.plan):
                 text = f"there is no price '{price}' in {', '.join(entry.plan)}{did_you_mean(price, prices)}"
@@ -228,6 +234,16 @@ class _ExampleReader:
                     self.problems.add(place.at(key, name), text, key=True)
         if entry.expect_share and partner is None:
             self.problems.add(place.at("expect_share"), "is nobody's; name a 'partner:', or an account that has one", key=True)
+
+    def limits_of(self, entry: ExampleEntry, prices: list[str]) -> list[str]:
+        """By which names limits post: floors of these prices, and the limits of the plans and the customer."""
+        of_plan = pl.col("plan_id").is_in(entry.plan)
+        account = entry.account or self.owners.get(entry.subscription or "")
+        of_account = pl.col("account_id").eq_missing(pl.lit(account, pl.String))
+        of_one = pl.col("subscription_id").eq_missing(pl.lit(entry.subscription, pl.String))
+        mine = of_plan | (of_account & pl.col("account_id").is_not_null()) | (of_one & pl.col("subscription_id").is_not_null())
+        found = [str(name) for name in self.limits.filter(mine)["limit_id"]]
+        return [f"{price}/floor" for price in prices if price in self.floored] + found + [f"{name}/overage" for name in found]
 
     def read_usage(self, use: UsageEntry, entry: ExampleEntry, zone: str, place: Place) -> ExampleUsage | None:
         moment = to_instant(use.at or entry.at, zone)

@@ -29,6 +29,7 @@ ROW_KEYS = {
     "identifiers": ["identifier", "valid_from", "subscription_id"],
     "overrides": ["price_id", "account_id", "subscription_id", "valid_from"],
     "partners": ["partner_id"],
+    "limits": ["limit_id"],
 }
 """What makes a row of each frame unique, and the order of its rows."""
 

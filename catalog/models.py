@@ -36,11 +36,12 @@ OF_PERIOD = ("flat_at_zero", "cap", "units")
 OF_EVENT = ("fixed", "connect_fee", "free_events", "minimum", "maximum", "minimum_units", "rounding")
 """Numbers that only make sense for what is priced by the period, or event by event."""
 
-_ANY = ("included", "units", "cap", "per", "free_events", "minimum", "maximum", "rounding")
+_FLOOR = ("floor", "prorate")
+_ANY = ("included", "units", "cap", "per", "free_events", "minimum", "maximum", "rounding", *_FLOOR)
 _PLAIN = ("fixed", *_ANY)
 _TIERED = ("flat_at_zero", *_ANY)
 _PACKED = ("unit_price", "package_size", "price", "flat")
-_CALL = ("connect_fee", "minimum_units", "included", "free_events", "minimum", "maximum", "rounding")
+_CALL = ("connect_fee", "minimum_units", "included", "free_events", "minimum", "maximum", "rounding", *_FLOOR)
 _MATRIX = (
     "match",
     "connect_fee",
@@ -52,6 +53,7 @@ _MATRIX = (
     "minimum",
     "maximum",
     "rounding",
+    *_FLOOR,
 )
 
 MODELS = {
@@ -65,7 +67,7 @@ MODELS = {
     "multiplier": Model(("factor",), _PLAIN, of_money=True),
     "rated_time": Model(("tiers",), _CALL, ("unit_price", "per", "increment"), ("unit_price", "increment"), per="event"),
     "matrix": Model(("by", "default"), ("rows", "table", *_MATRIX), per="event"),
-    "dynamic": Model(("takes",), ("included", "free_events", "minimum", "maximum", "rounding"), per="event"),
+    "dynamic": Model(("takes",), ("included", "free_events", "minimum", "maximum", "rounding", *_FLOOR), per="event"),
     "flat": Model(("fee",), per="period"),
 }
 USAGE_MODELS = tuple(name for name in MODELS if name != "flat")

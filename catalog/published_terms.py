@@ -26,6 +26,8 @@ TERM_COLUMNS = [
     "included_units",
     "free_events",
     "cap",
+    "floor",
+    "floor_prorated",
     "minimum",
     "maximum",
     "minimum_units",
@@ -37,7 +39,7 @@ TERM_COLUMNS = [
 ]
 TIER_COLUMNS = ["tier", "values", "tier_to", "unit_price", "package_size", "per_units", "flat"]
 PRICE_KEY = ["price_id", "price_version"]
-TERM_FRAMES = ["meters", "prices", "tiers", "filters", "overrides"]
+TERM_FRAMES = ["meters", "prices", "tiers", "filters", "overrides", "limits"]
 """Frames, of a book or a roster, that hold terms."""
 
 
@@ -49,6 +51,8 @@ def terms_of(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     parts = [_price_terms(frames)]
     if "overrides" in frames:
         parts.append(_discount_terms(frames["overrides"]))
+    if "limits" in frames:
+        parts.append(_limit_terms(frames["limits"]))
     return pl.concat(parts)
 
 
@@ -79,6 +83,12 @@ def _price_terms(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         lines.append(prices.select(*PRICE_KEY, "meter_id").join(counting, on="meter_id").select(*PRICE_KEY, "terms"))
     grouped = pl.concat(lines).group_by(PRICE_KEY, maintain_order=True).agg(pl.col("terms").str.join("; "))
     return grouped.select(pl.format("price {} version {}", *PRICE_KEY).alias("name"), pl.col("terms"))
+
+
+def _limit_terms(limits: pl.DataFrame) -> pl.DataFrame:
+    terms = [name for name in limits.columns if name not in {"limit_id", "name_en", "name_zh", "valid_to"}]
+    parts = pl.concat_str([described(limits, [name]) for name in terms], separator="; ")
+    return limits.select(pl.format("limit {}", "limit_id").alias("name"), parts.alias("terms"))
 
 
 def _discount_terms(overrides: pl.DataFrame) -> pl.DataFrame:

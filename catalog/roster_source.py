@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from catalog.csv_source import read_csv
+from catalog.customer_limits import read_customer_limits
 from catalog.fields import to_instant
 from catalog.frozen import seal_roster
 from catalog.negotiated import Customers, read_overrides
@@ -29,7 +30,7 @@ from catalog.roster_entries import (
     SubscriptionEntry,
     check_entries,
 )
-from catalog.sections import read_sections, yaml_files
+from catalog.sections import LIMIT_SECTIONS, read_sections, yaml_files
 from schemas.book import Book
 from schemas.frames import FrameSchema
 from schemas.roster import ACCOUNTS, IDENTIFIERS, PARTNERS, SUBSCRIPTIONS, Roster
@@ -80,6 +81,8 @@ def _read_roster(folder: Path, book: Book) -> Roster:
     unsure = _unsure_accounts(items["subscriptions"], subscriptions, holdings.frame, book)
     customers = Customers(known["account"], _ids(items["subscriptions"]), unsure, zones)
     negotiated = read_overrides(overrides, holdings.frame, customers, book, problems)
+    if not problems.found:
+        limits = read_customer_limits(items, account_frame, holdings.frame, book, problems)
     problems.raise_if_any()
     return seal_roster(
         {
@@ -87,6 +90,7 @@ def _read_roster(folder: Path, book: Book) -> Roster:
             "subscriptions": holdings.frame,
             "identifiers": handles.frame,
             "partners": PARTNERS.build([{"partner_id": p.id} | p.model_dump(exclude={"id"}) for p, _ in partners]),
+            "limits": limits,
             **negotiated,
         }
     )
@@ -101,7 +105,7 @@ class Placed:
 
 
 def _gather(folder: Path, problems: Problems) -> dict[str, Items]:
-    sections = read_sections(folder, list(CSV_COLUMNS), (), problems)
+    sections = read_sections(folder, [*CSV_COLUMNS, *LIMIT_SECTIONS], (), problems)
     found = bool(yaml_files(folder))
     for path in sorted(folder.glob("*.csv")):
         found = True

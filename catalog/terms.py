@@ -49,6 +49,7 @@ def check_terms(terms: TermsEntry, charge: str, metered: Metered | None, place: 
     _check_numbers(terms, model, place, problems)
     if len(problems.found) == count:
         _check_tiers(terms.tiers or [], MODELS[model], place.at("tiers"), problems)
+        _check_floor(terms, place, problems)
         per_event = _check_per(terms, model, place, problems)
         _check_meter(terms, model, metered, place, problems)
         if model == "dynamic":
@@ -96,6 +97,15 @@ def _check_per(terms: TermsEntry, model: str, place: Place, problems: Problems) 
     if minimum is not None and maximum is not None and minimum > maximum:
         problems.add(place.at("minimum"), f"{minimum} is more than the maximum {maximum}")
     return per == "event"
+
+
+def _check_floor(terms: TermsEntry, place: Place, problems: Problems) -> None:
+    if terms.prorate is not None and terms.floor is None:
+        problems.add(
+            place.at("prorate"), "says how the floor of a part of a period is found, but there is no 'floor'", key=True
+        )
+    if terms.floor is not None and terms.cap is not None and terms.floor > terms.cap:
+        problems.add(place.at("floor"), f"{terms.floor} is more than the cap {terms.cap}")
 
 
 def _check_tiers(tiers: list[TierEntry], model: Model, place: Place, problems: Problems) -> None:
@@ -192,6 +202,8 @@ def _lower(terms: TermsEntry, model: str, per_event: bool) -> dict[str, object]:
     rounding = terms.rounding
     numbers = {name: getattr(terms, name, None) for name in ("free_events", "cap", "minimum", "maximum", "minimum_units")}
     return numbers | {
+        "floor": terms.floor,
+        "floor_prorated": None if terms.floor is None else terms.prorate is not False,
         "model": model,
         "per": "event" if per_event else "period",
         "by": terms.by,

@@ -9,6 +9,9 @@ from typing import Any
 
 from invoicing.seller import Seller
 from invoicing.wording import LABELS, write_amount, write_day, write_days, write_money, write_number, write_percent
+from schemas.limits import LimitCharge
+
+LIMIT_CHARGES = frozenset(LimitCharge)
 
 Row = Mapping[str, Any]
 """One row of a frame: an invoice, a line or an account."""
@@ -48,7 +51,7 @@ def lay_out(invoice: Row, lines: Sequence[Row], account: Row, seller: Seller) ->
         "buyer": _party(account["name"], account["address"], account["tax_id"], account["email"], words),
         "currency": currency,
         "lines": [_line(line, language) for line in lines],
-        "has_late": any(line["late"] for line in lines),
+        "has_late": any(_is_late(line) for line in lines),
         "has_adjustment": any(_is_adjustment(line) for line in lines),
         "taxes": _taxes(lines, language),
         "net": write_amount(invoice["net_amount"], currency, language),
@@ -72,14 +75,16 @@ def _line(line: Row, language: str) -> dict[str, Any]:
         "unit": unit,
         "rate": write_percent(line["tax_rate"], language),
         "net": write_amount(line["net_amount"], line["currency"], language),
-        "late": line["late"],
+        "late": _is_late(line),
         "adjustment": _is_adjustment(line),
     }
 
 
 def _quantity(line: Row, language: str) -> tuple[str, str]:
-    """Recurring fees count licence days; whole licences for the whole period are said as such."""
+    """Recurring fees count licence days; whole licences for the whole period are said as such. Limits count nothing."""
     words = LABELS[language]
+    if line["charge"] in LIMIT_CHARGES:
+        return "", ""
     if line["charge"] != "recurring":
         return write_number(line["quantity"], language), line["unit"] or ""
     days = Decimal((line["usage_period_end"] - line["usage_period"]).days)
@@ -88,8 +93,14 @@ def _quantity(line: Row, language: str) -> tuple[str, str]:
     return write_number(line["quantity"], language), words["licence_days"]
 
 
+def _is_late(line: Row) -> bool:
+    return bool(line["late"] and line["charge"] not in LIMIT_CHARGES)
+
+
 def _is_adjustment(line: Row) -> bool:
-    return bool(line["charge"] == "recurring" and line["net_amount"] < 0)
+    """A fee given back, or what late usage changes about a limit of a period that was invoiced."""
+    corrected = line["late"] and line["charge"] in LIMIT_CHARGES
+    return bool(corrected or (line["charge"] == "recurring" and line["net_amount"] < 0))
 
 
 def _taxes(lines: Sequence[Row], language: str) -> list[dict[str, str]]:

@@ -12,6 +12,7 @@ STAGES = [
     "held_cut",  # accounts that failed last time lag behind the others
     "charges",  # the only pass over the ledger's rows; all that follows is small
     "failures",  # before the lines, so that a failed account gets none
+    "limit_names",  # what commitments, caps and pools are called
     "net_lines",  # rounding to money happens here, once per line
     "invoice_taxes",  # on rounded lines, per invoice and class
     "draft_lines",  # the tax spread over its lines

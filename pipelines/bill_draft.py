@@ -43,7 +43,7 @@ class BillRun:
     roster_version: int
     series: str
     seller: Seller
-    postings: pl.DataFrame  # POSTINGS the run adds: recurring fees, zero usage
+    postings: pl.DataFrame  # POSTINGS the run adds: recurring fees, zero usage, limits
     positions: pl.DataFrame  # POSITIONS it looked at, its own among them
     lines: pl.DataFrame
     invoices: pl.DataFrame

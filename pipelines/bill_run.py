@@ -34,10 +34,14 @@ from pipelines.bill_stages import (
     require_none,
     run_stream,
 )
+from pipelines.limit_costs import count_postings, read_costs
 from pipelines.warehouse import add_table, open_warehouse
 from pipelines.workspace import Workspace
+from rating.limits.apply import CHARGES as LIMIT_CHARGES
+from rating.limits.apply import post_limits
+from rating.limits.compile import Limits, compile_limits
 from rating.recurring import post_fees
-from rating.terms import Terms, compile_terms
+from rating.terms import compile_terms
 from rating.zero_usage import post_zero_usage
 from schemas.billing import INVOICES, POSITIONS, RUNS
 from schemas.errors import PeriodClosed, Refused
@@ -68,7 +72,8 @@ def preview(workspace: Workspace, period: Period, progress: Progress = silent) -
     progress(f"{period}: reading the ledger")
     with open_warehouse(ledger, book, roster, version=version) as connection:
         starts = Period.parse(workspace.settings.billing.starts)
-        added = _post(connection, ledger, period, compile_terms(book, roster), starts)
+        limits = compile_limits(book, roster, compile_terms(book, roster))
+        added = _post(connection, ledger, period, limits, starts)
         progress(f"{period}: making lines and invoices")
         computed = compute_run(connection, period, added, read_reached(connection), billing_dates(roster.accounts, period))
     return BillRun(
@@ -186,14 +191,22 @@ def _require_next(workspace: Workspace, ledger: Ledger, period: Period) -> Perio
     return final[-1] if final else None
 
 
-def _post(connection: duckdb.DuckDBPyConnection, ledger: Ledger, period: Period, terms: Terms, starts: Period) -> pl.DataFrame:
-    """POSTINGS of the run: recurring fees, then fees due at zero usage."""
+def _post(
+    connection: duckdb.DuckDBPyConnection, ledger: Ledger, period: Period, limits: Limits, starts: Period
+) -> pl.DataFrame:
+    """POSTINGS of the run: recurring fees, then fees due at zero usage, then what limits make of both and of usage."""
     posted = read_run_rows(connection)
     _require_final(posted, ledger)
-    recurring = pl.col("charge") == "recurring"
-    fees = post_fees(period, terms, posted.filter(recurring), starts)
-    zero = post_zero_usage(period, terms, read_used_keys(connection), posted.filter(~recurring), fees.height)
-    return pl.concat([fees, zero])
+    recurring, limited = pl.col("charge") == "recurring", pl.col("charge").is_in(LIMIT_CHARGES)
+    fees = post_fees(period, limits.terms, posted.filter(recurring), starts)
+    used = read_used_keys(connection)
+    zero = post_zero_usage(period, limits.terms, used, posted.filter(~recurring & ~limited), fees.height)
+    added, made = pl.concat([fees, zero]), posted.filter(limited)
+    if limits.parties.is_empty() and made.is_empty():
+        return added
+    count_postings(connection, added)
+    costs = read_costs(connection, limits, starts, period)
+    return pl.concat([added, post_limits(period, costs, limits, made, starts, added.height)])
 
 
 def _require_final(posted: pl.DataFrame, ledger: Ledger) -> None:

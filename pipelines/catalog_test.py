@@ -15,16 +15,20 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from catalog.examples import Example, read_examples
+from pipelines.limit_costs import sum_costs
 from pipelines.workspace import Workspace
 from rating.aggregates.points import Points
 from rating.batch import rate_batch
 from rating.counters import Counters
+from rating.limits.apply import post_limits
+from rating.limits.compile import Limits, compile_limits
 from rating.recurring import post_fees
 from rating.seen import SeenEvents
 from rating.terms import Terms, compile_terms
 from schemas.book import Book
 from schemas.frames import AMOUNT, INSTANT, FrameSchema
 from schemas.ledger import POSTINGS, Role
+from schemas.limits import LIMITS
 from schemas.period import Period
 from schemas.roster import ACCOUNTS, OVERRIDES, SUBSCRIPTIONS, Roster
 from schemas.usage import PROPERTY
@@ -93,10 +97,13 @@ def run_examples(book: Book, roster: Roster, examples: list[Example]) -> Example
     """Rate examples by a book and the negotiated prices of a roster."""
     if not examples:
         return ExampleRun(0, 0, RESULTS.empty())
-    terms = compile_terms(book, _customers(roster, examples))
+    customers = _customers(roster, examples)
+    terms = compile_terms(book, customers)
     rated = rate_batch(_events(examples), terms, Counters(), SeenEvents(), Points())
-    by = ["subscription_id", "price_id", "role", "partner_id"]
-    amounts = pl.concat([rated.postings, *_fees(terms, examples)]).group_by(by).agg(pl.col("amount").sum())
+    by = ["account_id", "price_id", "role", "partner_id"]
+    charged = pl.concat([rated.postings, *_fees(terms, examples)])
+    charged = pl.concat([charged, *_limits(compile_limits(book, customers, terms), customers, charged, examples)])
+    amounts = charged.group_by(by).agg(pl.col("amount").sum())
     found: dict[str, list[Owed]] = {}
     for customer, *owed in amounts.sort(by).iter_rows():
         found.setdefault(customer, []).append(Owed(*owed))
@@ -163,7 +170,7 @@ def _customers(roster: Roster, examples: list[Example]) -> Roster:
     accounts = {row["account_id"]: row for row in roster.accounts.iter_rows(named=True)}
     nobody = {"country": "CN", "language": "en", "billing_day": 1, "payment_days": 30}
     made: dict[str, list[dict[str, object]]] = {"accounts": [], "subscriptions": []}
-    overrides = [roster.overrides.clear()]
+    overrides, limits = [roster.overrides.clear()], [roster.limits.clear()]
     for number, example in enumerate(examples):
         name = {"account_id": _name(number), "name": _name(number)}
         known = accounts.get(example.account_id, nobody | {"currency": example.currency, "zone": example.zone})
@@ -176,12 +183,16 @@ def _customers(roster: Roster, examples: list[Example]) -> Roster:
         own = roster.overrides.filter(pl.col("account_id").eq_missing(pl.lit(example.account_id)) & mine)
         own_id = pl.when(pl.col("subscription_id").is_not_null()).then(pl.lit(_name(number)))
         overrides.append(own.with_columns(account_id=pl.lit(_name(number)), subscription_id=own_id))
+        for column, owner in (("account_id", example.account_id), ("subscription_id", example.subscription_id)):
+            theirs = roster.limits.filter(pl.col(column).is_not_null() & pl.col(column).eq_missing(pl.lit(owner, pl.String)))
+            limits.append(theirs.with_columns(pl.lit(_name(number)).alias(column)))
     return replace(
         roster,
         accounts=ACCOUNTS.build(made["accounts"]),
         subscriptions=SUBSCRIPTIONS.build(made["subscriptions"]),
         identifiers=roster.identifiers.clear(),
         overrides=OVERRIDES.select(pl.concat(overrides)),
+        limits=LIMITS.select(pl.concat(limits)),
     )
 
 
@@ -205,6 +216,22 @@ def _fees(terms: Terms, examples: list[Example]) -> list[pl.DataFrame]:
         period = Period.of(first_day)
         fees = post_fees(period, replace(terms, recurring=mine), POSTINGS.empty(), period)
         posted.append(fees.filter(pl.col("usage_period") == first_day))
+    return posted
+
+
+def _limits(limits: Limits, roster: Roster, charged: pl.DataFrame, examples: list[Example]) -> list[pl.DataFrame]:
+    """POSTINGS of what limits make when the usage periods of the examples that are closed end, one month after the other."""
+    billing_days = dict(roster.accounts.select("account_id", "billing_day").rows())
+    closed: dict[Period, list[str]] = {}
+    for number, example in enumerate(examples):
+        if example.closed:
+            first_day = _period_start(example, billing_days[_name(number)]).astimezone(ZoneInfo(example.zone)).date()
+            closed.setdefault(Period.of(first_day), []).append(_name(number))
+    posted = []
+    for period, names in closed.items():
+        costs = sum_costs(charged, roster.accounts, limits, period, period)
+        made = post_limits(period, costs, limits, POSTINGS.empty(), period)
+        posted.append(made.filter(pl.col("account_id").is_in(names)))
     return posted
 
 

@@ -6,7 +6,7 @@ ever, whatever has landed since.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import duckdb
@@ -16,8 +16,11 @@ from catalog.versions import load_book, load_roster
 from invoicing.queries import load_query
 from ledger.book import Ledger
 from pipelines.bill_stages import prepare_cut
+from pipelines.explain_limit import LIMIT_STEPS, is_limit, limit_steps
 from pipelines.warehouse import add_table, open_warehouse, run_query
 from pipelines.workspace import Workspace
+from rating.limits.compile import compile_limits
+from rating.terms import compile_terms
 from schemas.billing import POSITIONS
 from schemas.errors import BrokenPromise, NoSuchInvoice
 from schemas.ledger import POSTINGS
@@ -37,14 +40,15 @@ class Explanation:
     omitted: int  # rows behind the line that are not in `postings`
     omitted_amount: Decimal
     steps: pl.DataFrame  # from the exact sum to the total of the line: step, amount
+    limit: pl.DataFrame  # LIMIT_STEPS of what a limit made; empty for usage and fees
 
     def sections(self) -> list[tuple[str, pl.DataFrame]]:
         """Title and frame of each part, from the line down."""
         shown, rows = self.postings.height, self.postings.height + self.omitted
+        price = [("Price version", self.terms), ("Tiers touched", self.tiers)]
         return [
             (f"Invoice {self.invoice_no}, line {self.line['line'][0]}", self.line),
-            ("Price version", self.terms),
-            ("Tiers touched", self.tiers),
+            *(price if self.limit.is_empty() else [("What was agreed and what counted", self.limit)]),
             (f"Rows of the ledger ({shown} of {rows})", self.postings),
             ("From the rows to the line", self.steps),
         ]
@@ -82,7 +86,13 @@ def explain(workspace: Workspace, invoice_no: str, line: int, *, limit: int = 20
     book, roster = load_book(workspace.books, book_version), load_roster(workspace.rosters, roster_version)
     with open_warehouse(ledger, book, roster) as connection:
         prepare_cut(connection, Period.parse(period), POSTINGS.empty(), POSITIONS.select(runs))
-        return _explain(connection, invoice_no, found, limit)
+        told = _explain(connection, invoice_no, found, limit)
+        row = found.row(0, named=True)
+        if not is_limit(row):
+            return told
+        limits = compile_limits(book, roster, compile_terms(book, roster))
+        starts = Period.parse(workspace.settings.billing.starts)
+        return replace(told, limit=limit_steps(connection, row, limits, starts))
 
 
 def explained_lines(ledger: Ledger, invoice_no: str) -> pl.DataFrame:
@@ -117,6 +127,7 @@ def _explain(connection: duckdb.DuckDBPyConnection, invoice_no: str, line: pl.Da
         omitted=events - postings.height,
         omitted_amount=amount - sum(postings["amount"].to_list(), Decimal(0)),
         steps=_steps(row["exact_amount"], row["net_amount"], row["tax_amount"], row["currency"]),
+        limit=LIMIT_STEPS.empty(),
     )
 
 

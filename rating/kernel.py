@@ -78,6 +78,19 @@ def apply_factor(money: pl.Expr, millionths: pl.Expr) -> pl.Expr:
     return money.sign() * (whole * factor + divide_half_up(rest * factor, MILLION))
 
 
+def prorate(money: pl.Expr, count: pl.Expr, days: pl.Expr) -> pl.Expr:
+    """money x count / days, rounded half-up at scale 18. Split into whole and rest so that nothing leaves 128 bits.
+
+    Args:
+        money: Int128 at scale 18.
+        count: Days, or licence-days.
+        days: Of the whole period.
+    """
+    magnitude, period_days = money.abs(), days.cast(pl.Int128)
+    whole, rest = magnitude // period_days, magnitude % period_days
+    return money.sign() * (whole * count + divide_half_up(rest * count, period_days))
+
+
 def _units() -> pl.Expr:
     """Whole quanta above the step's start, or packages begun."""
     package = pl.col("package_quanta").cast(pl.Int128)

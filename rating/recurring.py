@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from rating.kernel import apply_factor
+from rating.kernel import apply_factor, prorate
 from rating.periods import local_day, period_start
 from rating.run_rows import add_shares, post_changes
 from rating.stretches import FAR
@@ -131,15 +131,10 @@ def _revenue(covered: pl.DataFrame) -> pl.DataFrame:
         pl.col(*once, *terms).first(), pl.col("first_day").min(), quanta=pl.col("licence_days").sum()
     )
     _guard(fees, pl.col("quanta"), pl.col("period_days"))
-    fee = pl.col("base") + _prorated(pl.col("unit_price"), pl.col("quanta"), pl.col("period_days"))
-    return fees.with_columns(role=pl.lit("revenue"), scaled=apply_factor(fee, pl.col("kept_millionths")))
-
-
-def _prorated(fee: pl.Expr, licence_days: pl.Expr, days: pl.Expr) -> pl.Expr:
-    """fee x licence_days / days, half-up. Split into whole and rest so that nothing leaves 128 bits."""
-    magnitude, period_days = fee.abs(), days.cast(pl.Int128)
-    whole, rest = magnitude // period_days, magnitude % period_days
-    return fee.sign() * (whole * licence_days + divide_half_up(rest * licence_days, period_days))
+    fee = pl.col("base") + prorate(pl.col("unit_price"), pl.col("quanta"), pl.col("period_days"))
+    return fees.with_columns(
+        charge=pl.lit("recurring"), role=pl.lit("revenue"), scaled=apply_factor(fee, pl.col("kept_millionths"))
+    )
 
 
 def _guard(fees: pl.DataFrame, count: pl.Expr, per: pl.Expr) -> None:

@@ -1,4 +1,5 @@
-"""What a bill run adds to the ledger by itself: fees that are due without an event. Shared by recurring fees and zero usage.
+"""What a bill run adds to the ledger by itself: fees that are due without an event. Shared by recurring
+fees, zero usage and limits.
 
 A run posts the difference between what is due now and what was posted before. So a subscription that ends early gets a
 negative row by itself, and a run that is repeated posts nothing.
@@ -28,6 +29,7 @@ DUE = FrameSchema(
         "usage_period_end": pl.Date,
         "role": pl.String,
         "partner_id": pl.String,
+        "charge": pl.String,
         "meter_id": pl.String,
         "quantity_scale": pl.Int8,
         "currency": pl.String,
@@ -98,7 +100,6 @@ def _written(period: Period, terms: Terms, first_offset: int) -> list[pl.Expr]:
         pl.lit(0, pl.Int32).alias("stream_partition"),
         (pl.int_range(pl.len(), dtype=pl.Int64) + first_offset).alias("stream_offset"),
         pl.lit(0, pl.Int32).alias("stream_row"),
-        pl.when(pl.col("meter_id").is_null()).then(pl.lit("recurring")).otherwise(pl.lit("usage")).alias("charge"),
         pl.lit(0, pl.Int32).alias("tier"),
         pl.lit(terms.book_version, pl.Int32).alias("book_version"),
         pl.lit(terms.roster_version, pl.Int32).alias("roster_version"),

@@ -57,6 +57,7 @@ def _revenue(period: Period, terms: Terms) -> pl.DataFrame:
         .sort("charged_from")
         .unique(_FEE, keep="last", maintain_order=True)
         .with_columns(
+            charge=pl.lit("usage"),
             role=pl.lit(Role.REVENUE.value),
             first_day=pl.max_horizontal("from_day", "usage_period"),
             quanta=pl.lit(0, pl.Int64),

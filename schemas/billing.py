@@ -15,8 +15,8 @@ LINES = FrameSchema(
         "period": pl.String,  # the period the run closes, YYYY-MM
         "account_id": pl.String,
         "line": pl.Int32,  # 1, 2, 3 ... within the invoice
-        "subscription_id": pl.String,
-        "charge": pl.String,  # usage | recurring
+        "subscription_id": pl.String,  # "" for what a limit of the whole account made
+        "charge": pl.String,  # usage | recurring | a LimitCharge
         "price_id": pl.String,
         "price_version": pl.String,
         "meter_id": pl.String,

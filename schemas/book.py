@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from schemas.frames import AMOUNT, INSTANT, FrameSchema
+from schemas.limits import LIMITS
 
 METERS = FrameSchema(
     "METERS",
@@ -68,6 +69,8 @@ PRICES = FrameSchema(
         "included_units": AMOUNT,  # units of a period before the first tier; they cost nothing
         "free_events": pl.Int64,  # per event: so many events of a period cost nothing; null: no such limit on included units
         "cap": AMOUNT,  # the most that a period costs, before the discount; null: no limit
+        "floor": AMOUNT,  # the least that a period costs a subscription, after the discount; null: no limit
+        "floor_prorated": pl.Boolean,  # by the days of the period on which the price is in force for it; null without a floor
         "minimum": AMOUNT,  # per event: the least and the most that one costs, before the discount; null: no limit
         "maximum": AMOUNT,
         "minimum_units": AMOUNT,  # per event: so many units are charged at least
@@ -168,6 +171,7 @@ class Book:
     taxes: pl.DataFrame
     agreements: pl.DataFrame
     agreement_tiers: pl.DataFrame
+    limits: pl.DataFrame
 
 
 BOOK_FRAMES = {
@@ -180,5 +184,6 @@ BOOK_FRAMES = {
     "taxes": TAXES,
     "agreements": AGREEMENTS,
     "agreement_tiers": AGREEMENT_TIERS,
+    "limits": LIMITS,
 }
 """Field of Book -> its schema; also the names of the frozen files."""

@@ -23,12 +23,12 @@ POSTINGS = FrameSchema(
         "dimensions": pl.String,
         # who
         "account_id": pl.String,
-        "subscription_id": pl.String,
+        "subscription_id": pl.String,  # "" for what a limit of the whole account made
         "counted_for": pl.String,  # whose usage adds up in the aggregate: the subscription_id
         "role": pl.String,  # a Role
         "partner_id": pl.String,  # the other party of a share or cost; null for revenue
         # what for
-        "charge": pl.String,  # usage | recurring
+        "charge": pl.String,  # usage | recurring | a LimitCharge
         "meter_id": pl.String,  # null for recurring
         "price_id": pl.String,
         "price_version": pl.String,

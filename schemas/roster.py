@@ -8,6 +8,7 @@ import polars as pl
 
 from schemas.book import PRICES, TIERS
 from schemas.frames import AMOUNT, INSTANT, FrameSchema
+from schemas.limits import LIMITS
 
 ACCOUNTS = FrameSchema(
     "ACCOUNTS",
@@ -93,6 +94,7 @@ class Roster:
     prices: pl.DataFrame  # PRICES of overrides with own terms
     tiers: pl.DataFrame  # TIERS of overrides with own terms
     partners: pl.DataFrame
+    limits: pl.DataFrame
 
 
 ROSTER_FRAMES = {
@@ -103,5 +105,6 @@ ROSTER_FRAMES = {
     "prices": PRICES,
     "tiers": TIERS,
     "partners": PARTNERS,
+    "limits": LIMITS,
 }
 """Field of Roster -> its schema; also the names of the frozen files."""

@@ -16,6 +16,7 @@ from rating.seen import SeenEvents
 from rating.terms import Terms, compile_terms
 from schemas.book import AGREEMENT_TIERS, AGREEMENTS, CARRIERS, FILTERS, METERS, PLANS, PRICES, TAXES, TIERS, Book
 from schemas.ledger import AGGREGATE_KEY, POINT_COLUMNS, POSITION_KEY, POSTINGS, moves_aggregate
+from schemas.limits import LIMITS
 from schemas.roster import ACCOUNTS, IDENTIFIERS, OVERRIDES, PARTNERS, SUBSCRIPTIONS, Roster
 from schemas.usage import EVENTS, PROPERTY, RETRACTS
 
@@ -58,6 +59,8 @@ class World:
     overrides: list[Row] = field(default_factory=list)
     own_prices: list[Row] = field(default_factory=list)
     own_tiers: list[Row] = field(default_factory=list)
+    limits: list[Row] = field(default_factory=list)
+    own_limits: list[Row] = field(default_factory=list)
 
     def meter(self, meter_id: str = "usage", **more: object) -> World:
         row: Row = {"aggregation": "sum", "property": "value", "unit": "unit", "quantity_scale": 0, "dimensions": []}
@@ -146,6 +149,14 @@ class World:
         self.overrides.append(row | {"valid_from": instant("2026-01-01")} | more)
         return self
 
+    def limit(self, kind: str, limit_id: str = "limit", **more: object) -> World:
+        """A commitment, cap or pool of the book if it has a `plan_id`, otherwise of the roster."""
+        row: Row = {"over": "period", "fees": False, "per_licence": False, "prorated": True, "true_up": kind == "commitment"}
+        row |= {"currency": "CNY", "tax_class": "standard", "name_en": limit_id, "name_zh": limit_id, "priority": 100}
+        row |= {"roll_over_periods": 0, "valid_from": instant("2026-01-01")} | {"limit_id": limit_id, "kind": kind} | more
+        (self.limits if "plan_id" in more else self.own_limits).append(row)
+        return self
+
     def book(self) -> Book:
         return Book(
             version=7,
@@ -161,6 +172,7 @@ class World:
             taxes=TAXES.empty(),
             agreements=AGREEMENTS.build(self.agreements),
             agreement_tiers=AGREEMENT_TIERS.build(self.agreement_tiers),
+            limits=LIMITS.build(self.limits),
         )
 
     def roster(self) -> Roster:
@@ -174,6 +186,7 @@ class World:
             prices=PRICES.build(self.own_prices),
             tiers=TIERS.build(self.own_tiers),
             partners=PARTNERS.empty(),
+            limits=LIMITS.build(self.own_limits),
         )
 
     def terms(self) -> Terms:

@@ -104,7 +104,7 @@ PERIOD_WRITERS: dict[str, tuple[Callable[..., World], set[str]]] = {
     "graduated": (write_tiers, {"tiers", "zero_usage", "commitment"}),
     "volume": (write_tiers, {"tiers", "zero_usage", "commitment"}),
     "graduated_percentage": (write_rates, {"tiers"}),
-    "multiplier": (write_multiplier, {"multiplier"}),
+    "multiplier": (write_multiplier, {"multiplier", "commitment"}),
     "block_tiers": (write_blocks, {"policy", "tiers"}),
     "block_tiers_multi": (write_blocks_of_units, {"policy", "units"}),
 }

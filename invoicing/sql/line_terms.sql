@@ -1,7 +1,7 @@
 -- The price version an invoice line was charged by, and the negotiated discount on it if its version names one.
 -- in:   explained_line (one row of LINES), prices
 -- out:  price_id, price_version (as posted), terms_version (whose terms apply), model, aggregation, unit, interval, included_units,
---       cap, flat_at_zero, valid_from, valid_to
+--       cap, floor, flat_at_zero, valid_from, valid_to
 select
     explained_line.price_id,
     explained_line.price_version,
@@ -12,6 +12,7 @@ select
     prices.interval,
     prices.included_units,
     prices.cap,
+    prices.floor,
     prices.flat_at_zero,
     prices.valid_from,
     prices.valid_to

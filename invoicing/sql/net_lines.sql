@@ -1,6 +1,7 @@
 -- One row per line of an invoice, before tax: the exact sum rounded half-up to the currency's minor unit, numbered from 1.
 -- Failed accounts have no lines. A discount is posted as '<list version>/<party>-<percent>%' and has the name of the list price.
--- in:   charges, failures, accounts, billing_dates, taxes, currencies, prices, meters
+-- What limits made stands after usage and fees, in the order in which limits apply.
+-- in:   charges, failures, accounts, billing_dates, taxes, currencies, prices, meters, limit_names
 -- out:  the columns of LINES without tax_amount, and net_minor (whole minor units), tax_rate as DECIMAL(12,10)
 -- args: period
 with named as (
@@ -48,6 +49,14 @@ select
         row_number() over (
             partition by billable.account_id
             order by
+                case billable.charge
+                    when 'pool' then 1
+                    when 'floor' then 2
+                    when 'commitment' then 3
+                    when 'overage' then 4
+                    when 'cap' then 5
+                    else 0
+                end,
                 billable.subscription_id,
                 billable.charge,
                 billable.late,
@@ -63,8 +72,8 @@ select
     billable.price_version,
     billable.meter_id,
     case when billable.charge = 'recurring' then 'licence-day' else meters.unit end as unit,
-    coalesce(named.name_en, listed.name_en, billable.price_id) as name_en,
-    coalesce(named.name_zh, listed.name_zh, billable.price_id) as name_zh,
+    coalesce(limit_names.name_en, named.name_en, listed.name_en, billable.price_id) as name_en,
+    coalesce(limit_names.name_zh, named.name_zh, listed.name_zh, billable.price_id) as name_zh,
     billable.usage_period,
     billable.usage_period_end,
     billable.late,
@@ -79,6 +88,10 @@ select
     billable.minor_unit
 from billable
 left join meters on billable.meter_id = meters.meter_id
+left join limit_names
+    on billable.charge = limit_names.charge
+    and billable.price_id = limit_names.price_id
+    and billable.price_version = limit_names.price_version
 left join named
     on billable.price_id = named.price_id
     and billable.price_version = named.price_version

@@ -156,7 +156,7 @@ select
     placed.amount,
     placed.tax_class,
     placed.corrects,
-    placed.charge = 'usage' and placed.usage_month <= placed.after_month as late
+    placed.charge <> 'recurring' and placed.usage_month <= placed.after_month as late
 from placed
 where placed.stream_offset <= placed.through_offset
     and placed.due_month <= placed.through_month
