@@ -86,9 +86,10 @@ class Remembered:
         subjects = events.filter(old).select(identifier="subject").unique()
         if subjects.is_empty():
             return
-        payers = terms.usage.lazy().select("holder", "account_id").unique()
-        found = subjects.lazy().join(terms.holders.lazy(), on="identifier").join(payers, on="holder").select("account_id")
-        accounts = sorted(set(found.unique().collect()["account_id"]) - self._complete)
+        payers = terms.usage.lazy().select("holder", "account_id", "counted_for").unique()
+        found = subjects.lazy().join(terms.holders.lazy(), on="identifier").join(payers, on="holder").select("counted_for")
+        together = payers.join(found.unique(), on="counted_for").select("account_id").unique()  # who shares an aggregate
+        accounts = sorted(set(together.collect()["account_id"]) - self._complete)
         if not accounts:
             return
         part = Part(before=self._since, accounts=accounts)

@@ -60,7 +60,7 @@ class Points:
         """Take over the points of aggregates that were not loaded before.
 
         Args:
-            rows: POINT_COLUMNS of events of kept meters, shares left out,, in any order, with all that correct them.
+            rows: POINT_COLUMNS of events of kept meters, shares left out, in any order, with all that correct them.
         """
         self._take_over(rows)
 
