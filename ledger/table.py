@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -72,6 +72,13 @@ class LedgerTable:
         self._handle: DeltaTable | None = None
         self._commits = 0
         self._refreshed = 0.0
+        self._before_reading: Callable[[], None] | None = None
+
+    def reader(self, before_reading: Callable[[], None]) -> LedgerTable:
+        """The same table for another thread, which calls `before_reading` whenever it is about to look what there is."""
+        twin = LedgerTable(self.path, self.schema, self.partition_by, self.sort_by)
+        twin._before_reading = before_reading
+        return twin
 
     def append(self, frame: pl.DataFrame, *, expected: Mapping[str, int | None], reached: Mapping[str, int]) -> None:
         """Add rows and move the positions of their sources, in one commit or not at all.
@@ -174,6 +181,8 @@ class LedgerTable:
 
     def _refresh(self) -> DeltaTable | None:
         """The handle at the newest version; None when there is no table yet."""
+        if self._before_reading is not None:
+            self._before_reading()
         now = time.time()
         if self._handle is None or self._commits >= REOPEN_COMMITS or abs(now - self._refreshed) > STALE_SECONDS:
             self._handle = self._open()

@@ -4,6 +4,9 @@
 
 Counters and the memory of event ids (pipelines/remembered.py) are never stored on their own: they are rebuilt from the ledger
 when sources are assigned, so row, counter and position become true in one commit.
+
+A batch may be rated while the one before it is still being committed (`Rater.rate`). It counts on from what that one will have
+made of the counters; when that commit fails its own is refused, because the ledger does not stand where it expects.
 """
 
 from __future__ import annotations
@@ -11,7 +14,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 import polars as pl
@@ -22,7 +27,7 @@ from ledger.table import source_id
 from pipelines.decode import decode_batches
 from pipelines.remembered import Remembered
 from pipelines.settings import Limits
-from rating.batch import rate_batch
+from rating.batch import Rated, rate_batch
 from rating.terms import Terms, compile_terms
 from schemas.book import Book
 from schemas.roster import Roster
@@ -61,6 +66,23 @@ class RateResult:
         )
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """Messages that were rated, and what has to be in the ledger before and will be after them."""
+
+    rated: Rated
+    terms: Terms
+    rejects: pl.DataFrame
+    events: int
+    expected: Mapping[Source, int | None]
+    reached: Mapping[Source, int]
+    committed: Future[None]
+
+
+Commit = Callable[[], RateResult]
+"""Commits a batch that was rated, in whatever thread, once and before that of the batch after it."""
+
+
 class Rater:
     """Rates messages of the sources it was assigned and appends them, each exactly once."""
 
@@ -68,17 +90,20 @@ class Rater:
         self._published = published
         self._ledger = ledger
         self._limits = limits
-        self._positions: dict[Source, int | None] = {}
-        self._remembered = Remembered(ledger.postings, limits.remember_months)
+        self._positions: dict[Source, int | None] = {}  # what has been rated up to
+        self._newest: _Batch | None = None  # not remembered yet
+        self._committed: Future[None] | None = None  # of the batch that was rated last
+        self._posted = ledger.postings.reader(self._wait_for_commit)  # for the thread that rates
+        self._remembered = Remembered(self._posted, limits.remember_months)
         self._compiled: tuple[tuple[int, int], Book, Terms] | None = None
 
     def assign(self, sources: Sequence[Source]) -> dict[Source, int | None]:
         """Take over these sources, and only these: rebuild counters and ids from the ledger.
 
-        Returns the last position the ledger has of each, None where it has none.
+        What was rated and not committed is forgotten. Returns the last position the ledger has of each, None where it has none.
         """
-        postings = self._ledger.postings
-        self._positions = {source: postings.position(source_id(*source)) for source in sources}
+        self._newest = self._committed = None
+        self._positions = {source: self._posted.position(source_id(*source)) for source in sources}
         self._remembered.rebuild()
         return dict(self._positions)
 
@@ -89,9 +114,30 @@ class Rater:
             Fenced: Another writer advanced one of the sources; nothing of these messages was posted by this call.
             LedgerUnwritable: The folder cannot be written; nothing was posted.
         """
+        before = dict(self._positions)
+        try:
+            result = self.rate(batches)()
+        except BaseException:
+            self._positions, self._newest, self._committed = before, None, None
+            raise
+        self._remember_newest()
+        return result
+
+    def rate(self, batches: Sequence[RawBatch]) -> Commit:
+        """Rate the messages after those that were rated before. What it returns commits them, and raises as `process` does.
+
+        After a commit has failed only `assign` goes on.
+        """
+        self._remember_newest()
         fresh = [batch for batch in map(self._new_part, batches) if len(batch)]
         if not fresh:
-            return RateResult()
+            return RateResult
+        batch = self._rate(fresh)
+        self._positions.update(batch.reached)
+        self._newest, self._committed = batch, batch.committed
+        return partial(self._commit, batch)
+
+    def _rate(self, fresh: Sequence[RawBatch]) -> _Batch:
         book, terms = self._current_terms()
         decoded = decode_batches(
             fresh,
@@ -101,20 +147,31 @@ class Rater:
         )
         known = self._remembered
         known.reach_back(decoded.events, terms)
-        posted = PostedRows(self._ledger.postings)
+        posted = PostedRows(self._posted)
         rated = rate_batch(decoded.events, terms, known.counters, known.seen, known.points(terms), posted=posted)
         versions = pl.lit(terms.book_version, pl.Int32), pl.lit(terms.roster_version, pl.Int32)
         unread = decoded.rejects.with_columns(book_version=versions[0], roster_version=versions[1])
-        rejects = pl.concat([REJECTS.select(unread), rated.rejects])
-        seconds = self._commit(rated.postings, rejects, _reached(fresh))
-        known.advance(rated, terms)
-        return RateResult(
+        reached = _reached(fresh)
+        return _Batch(
+            rated=rated,
+            terms=terms,
+            rejects=pl.concat([REJECTS.select(unread), rated.rejects]),
             events=decoded.events.height + decoded.rejects.height,
-            postings=rated.postings.height,
-            duplicates=rated.duplicates,
-            rejects=dict(rejects["reason"].value_counts().iter_rows()),
-            commit_seconds=seconds,
+            expected={source: self._positions[source] for source in reached},
+            reached=reached,
+            committed=Future(),
         )
+
+    def _remember_newest(self) -> None:
+        """Take over the batch rated last. When it begins a month, memory is rebuilt, and that waits for its commit."""
+        if self._newest is not None:
+            self._remembered.advance(self._newest.rated, self._newest.terms)
+            self._newest = None
+
+    def _wait_for_commit(self) -> None:
+        """What the ledger has must not depend on how far a commit has come. Raises what made the commit fail."""
+        if self._committed is not None:
+            self._committed.result()
 
     def _current_terms(self) -> tuple[Book, Terms]:
         """The newest published versions; compiled again only when one was published since the last batch."""
@@ -138,31 +195,42 @@ class Rater:
             headers=None if batch.headers is None else batch.headers[first:],
         )
 
-    def _commit(self, postings: pl.DataFrame, rejects: pl.DataFrame, reached: Mapping[Source, int]) -> float:
+    def _commit(self, batch: _Batch) -> RateResult:
         """Rejects first, so that no event can be past without a trace; then postings and positions, in one commit."""
         started = time.perf_counter()
-        self._append_rejects(rejects, reached)
-        self._ledger.postings.append(
-            postings,
-            expected={source_id(*source): self._positions[source] for source in reached},
-            reached={source_id(*source): offset for source, offset in reached.items()},
+        try:
+            self._append_rejects(batch)
+            self._ledger.postings.append(
+                batch.rated.postings,
+                expected={source_id(*source): position for source, position in batch.expected.items()},
+                reached={source_id(*source): offset for source, offset in batch.reached.items()},
+            )
+        except BaseException as error:
+            batch.committed.set_exception(error)
+            raise
+        batch.committed.set_result(None)
+        return RateResult(
+            events=batch.events,
+            postings=batch.rated.postings.height,
+            duplicates=batch.rated.duplicates,
+            rejects=dict(batch.rejects["reason"].value_counts().iter_rows()),
+            commit_seconds=time.perf_counter() - started,
         )
-        self._positions.update(reached)
-        return time.perf_counter() - started
 
-    def _append_rejects(self, rejects: pl.DataFrame, reached: Mapping[Source, int]) -> None:
+    def _append_rejects(self, batch: _Batch) -> None:
         """Append what the rejects table does not have: after a crash between the two commits it is ahead of the ledger."""
+        rejects = batch.rejects
         if rejects.is_empty():
             return
         table = self._ledger.rejects
         origin = ["stream", "stream_partition", "stream_offset", "event_index"]
-        expected = {source: table.position(source_id(*source)) for source in reached}
+        expected = {source: table.position(source_id(*source)) for source in batch.reached}
         for (stream, partition), position in expected.items():
-            have = self._positions[stream, partition]
+            have = batch.expected[stream, partition]
             if position is not None and (have is None or position > have):
                 known = reject_keys(table, stream, partition, -1 if have is None else have)
                 rejects = rejects.join(known, on=origin, how="anti", maintain_order="left")
-        after = {source: max(offset, expected[source] or 0) for source, offset in reached.items()}
+        after = {source: max(offset, expected[source] or 0) for source, offset in batch.reached.items()}
         table.append(
             rejects,
             expected={source_id(*source): position for source, position in expected.items()},

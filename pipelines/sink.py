@@ -1,8 +1,8 @@
 """Collects deliveries and hands them to the rater; a message is acknowledged only when the ledger has it.
 
-One batch of messages is rated and committed at a time, in one thread, while the next ones are collected. What may be
-collected is bounded, so a slow disk slows the reading down instead of filling the memory. When rating or committing
-fails nothing is acknowledged and `run` raises: a restart continues from the ledger.
+While one batch of messages is committed the next is rated, and others are collected; each of the two has a thread, and
+batches are committed in order. What may be collected is bounded, so a slow disk slows the reading down instead of filling
+the memory. When rating or committing fails nothing more is acknowledged and `run` raises: a restart continues from the ledger.
 """
 
 from __future__ import annotations
@@ -11,26 +11,30 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipelines.rater import RateResult, Source
+from pipelines.rater import Commit, RateResult, Source
 from schemas.usage import RawBatch
 
 Acknowledge = Callable[[], Awaitable[object]]
 
 
 class Rates(Protocol):
-    """The stateful part: pipelines.rater.Rater. Both methods run in the sink's one thread."""
+    """The stateful part: pipelines.rater.Rater. Both methods run in one thread, what `rate` returns in another."""
 
     def assign(self, sources: Sequence[Source]) -> Mapping[Source, int | None]: ...
 
-    def process(self, batches: Sequence[RawBatch]) -> RateResult: ...
+    def rate(self, batches: Sequence[RawBatch]) -> Commit: ...
 
 
 @dataclass(frozen=True)
 class FlushLimits:
-    """When collected messages are committed: whichever comes first."""
+    """When collected messages are committed: whichever comes first.
+
+    `seconds` is counted from the commit before, so that messages which come after a pause need not wait for others.
+    """
 
     seconds: float = 0.5
     messages: int = 50_000
@@ -48,11 +52,14 @@ class Sink:
         self._rater = rater
         self._limits = limits
         self._report = report
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="rater")
+        self._rating = ThreadPoolExecutor(1, thread_name_prefix="rater")
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._commit: asyncio.Task[None] | None = None  # of the batch that was rated last
+        self._last_flush = time.monotonic()
         self._collected: list[tuple[RawBatch, Acknowledge]] = []
         self._messages = 0
         self._data_bytes = 0
-        self._busy = asyncio.Lock()  # held while messages are with the rater
+        self._busy = asyncio.Lock()  # held while messages are being rated
         self._arrived = asyncio.Event()  # something is collected
         self._hurry = asyncio.Event()  # commit without waiting for the timer
         self._room = asyncio.Event()
@@ -66,9 +73,10 @@ class Sink:
     async def assign(self, sources: Sequence[Source]) -> Mapping[Source, int | None]:
         """Take over these sources: drop what is collected, rebuild the rater's state, return the ledger's positions."""
         async with self._busy:
+            await self._committed()
             self._take()
-            self._draining = False
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._rater.assign, sources)
+            self._draining, self._last_flush = False, time.monotonic()
+            return await asyncio.get_running_loop().run_in_executor(self._rating, self._rater.assign, sources)
 
     async def put(self, batch: RawBatch, acknowledge: Acknowledge) -> None:
         """Collect a batch; returns when there is room for the next one, at once when the sink has ended."""
@@ -93,7 +101,10 @@ class Sink:
             self._room.clear()
             await self._room.wait()
         async with self._busy:
-            return not self._ended
+            with suppress(Exception):  # `run` raises it
+                await self._committed()
+                return not self._ended
+        return False
 
     async def run(self) -> None:
         """Commit every so often until cancelled.
@@ -104,27 +115,48 @@ class Sink:
         try:
             while True:
                 await self._arrived.wait()
-                await _first(self._hurry.wait(), self._limits.seconds)
+                await _first(self._hurry.wait(), self._last_flush + self._limits.seconds - time.monotonic())
                 await self._flush()
         finally:
             self._ended = True
             self._room.set()
 
     def close(self) -> None:
-        """End the thread once it is idle. What was not committed is read again by the next worker."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """End the threads once they are idle. What was not committed is read again by the next worker."""
+        for thread in (self._rating, self._writing):
+            thread.shutdown(wait=False, cancel_futures=True)
 
     async def _flush(self) -> None:
+        """Rate what is collected, and leave it to be committed after the batch before it."""
         async with self._busy:
-            taken = self._take()
-            if not taken:
-                return
+            taken, self._last_flush = self._take(), time.monotonic()
             started = time.perf_counter()
-            batches = [batch for batch, _ in taken]
-            result = await asyncio.get_running_loop().run_in_executor(self._thread, self._rater.process, batches)
-            for _, acknowledge in taken:
-                await acknowledge()
-            self._report(result, time.perf_counter() - started)
+            commit: Commit | None = None
+            if taken:
+                batches = [batch for batch, _ in taken]
+                commit = await asyncio.get_running_loop().run_in_executor(self._rating, self._rater.rate, batches)
+            await self._committed()
+            if commit is not None:
+                writing = asyncio.ensure_future(self._write(commit, [acknowledge for _, acknowledge in taken], started))
+                writing.add_done_callback(self._look_at)
+                self._commit = writing
+
+    async def _write(self, commit: Commit, acknowledges: Sequence[Acknowledge], started: float) -> None:
+        result = await asyncio.get_running_loop().run_in_executor(self._writing, commit)
+        for acknowledge in acknowledges:
+            await acknowledge()
+        self._report(result, time.perf_counter() - started)
+
+    async def _committed(self) -> None:
+        """Wait for the commit under way. Raises what made it fail."""
+        if self._commit is not None:
+            await asyncio.shield(self._commit)
+
+    def _look_at(self, commit: asyncio.Task[None]) -> None:
+        """A failure must be noticed also when no more messages come."""
+        if not commit.cancelled() and commit.exception() is not None:
+            self._arrived.set()
+            self._hurry.set()
 
     def _take(self) -> list[tuple[RawBatch, Acknowledge]]:
         taken, self._collected = self._collected, []
@@ -142,6 +174,6 @@ class Sink:
 async def _first(wanted: Awaitable[object], seconds: float) -> None:
     """Wait for it, but not longer."""
     try:
-        await asyncio.wait_for(wanted, seconds)
+        await asyncio.wait_for(wanted, max(0.0, seconds))
     except TimeoutError:
         return

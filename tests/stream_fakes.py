@@ -15,7 +15,7 @@ import polars as pl
 
 from ledger.table import LedgerTable, source_id
 from pipelines.broker import die_with_parent
-from pipelines.rater import RateResult, Source
+from pipelines.rater import Commit, RateResult, Source
 from pipelines.settings import Stream
 from pipelines.worker import run_stream
 from schemas.errors import BossError, LedgerUnwritable
@@ -39,7 +39,10 @@ class RaterDouble:
         self.positions = {source: self.table.position(source_id(*source)) for source in sources}
         return dict(self.positions)
 
-    def process(self, batches: Sequence[RawBatch]) -> RateResult:
+    def rate(self, batches: Sequence[RawBatch]) -> Commit:
+        return lambda: self._commit(batches)
+
+    def _commit(self, batches: Sequence[RawBatch]) -> RateResult:
         rows = [
             (batch.partition, offset, value, os.getpid())
             for batch in batches

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import pytest
 
-from pipelines.rater import RateResult, Source
+from pipelines.rater import Commit, RateResult, Source
 from pipelines.sink import FlushLimits, Sink
 from schemas.errors import Fenced
 from schemas.usage import RawBatch
@@ -29,7 +29,10 @@ class Rater:
     def assign(self, sources: Sequence[Source]) -> Mapping[Source, int | None]:
         return dict.fromkeys(sources, max(self.offsets, default=None))
 
-    def process(self, batches: Sequence[RawBatch]) -> RateResult:
+    def rate(self, batches: Sequence[RawBatch]) -> Commit:
+        return lambda: self._commit(batches)
+
+    def _commit(self, batches: Sequence[RawBatch]) -> RateResult:
         assert self.go.wait(5)
         if self.error:
             raise self.error
@@ -162,3 +165,62 @@ def test_while_draining_late_messages_are_committed_at_once() -> None:
             await asyncio.sleep(0.01)
 
     assert with_desk(FlushLimits(seconds=NEVER), work).rater.commits == 1
+
+
+class TwoSteps(Rater):
+    """Commits when told to, or fails there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rated: list[int] = []
+
+    def rate(self, batches: Sequence[RawBatch]) -> Commit:
+        self.rated += [batch.offsets[0] for batch in batches]
+        return super().rate(batches)
+
+
+def test_a_batch_is_rated_while_the_one_before_is_committed_and_both_in_order() -> None:
+    async def work(desk: Desk) -> None:
+        desk.rater = rater = TwoSteps()
+        desk.sink._rater = rater
+        rater.go.clear()
+        for first in (0, 10, 20):
+            await desk.put(batch(first))
+            await asyncio.sleep(0.1)
+        assert rater.rated == [0, 10]
+        assert desk.acknowledged == []
+        rater.go.set()
+        assert await desk.sink.drain()
+
+    assert with_desk(FlushLimits(seconds=0.01), work).acknowledged == [9, 19, 29]
+
+
+def test_when_a_commit_fails_the_batch_that_was_rated_meanwhile_is_not_committed_either() -> None:
+    async def work(desk: Desk) -> None:
+        desk.rater = rater = TwoSteps()
+        desk.sink._rater = rater
+        rater.go.clear()
+        rater.error = Fenced(["kafka:usage@1/0"])
+        for first in (0, 10):
+            await desk.put(batch(first))
+            await asyncio.sleep(0.1)
+        assert rater.rated == [0, 10]
+        rater.go.set()
+        with pytest.raises(Fenced):
+            await desk.running
+        rater.error = None
+        assert not await desk.sink.drain()
+
+    desk = with_desk(FlushLimits(seconds=0.01), work)
+    assert desk.acknowledged == []
+    assert desk.rater.offsets == []
+
+
+def test_a_failure_is_noticed_when_no_more_messages_come() -> None:
+    async def work(desk: Desk) -> None:
+        desk.rater.error = Fenced(["kafka:usage@1/0"])
+        await desk.put(batch(0))
+        with pytest.raises(Fenced):
+            await desk.running
+
+    with_desk(FlushLimits(seconds=0.01), work)

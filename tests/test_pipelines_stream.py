@@ -121,7 +121,7 @@ def test_a_topic_that_lost_its_messages_is_noticed(topic: str, tmp_path: Path, w
     rated.assign([(f"kafka:{topic}@1", partition) for partition in range(PARTITIONS)])
     for partition in range(PARTITIONS):
         values = [value for _, value in messages(250 * partition, 250)]
-        rated.process([RawBatch(f"kafka:{topic}@1", partition, range(250), values, [0] * 250)])
+        rated.rate([RawBatch(f"kafka:{topic}@1", partition, range(250), values, [0] * 250)])()
     with embedded_broker(tmp_path / "broker.log") as kafka:
         send(kafka, topic, 40, first=1_000)
         worker = start_worker(table, kafka, worker_log, **options)

@@ -48,7 +48,7 @@ POINTS: dict[str, tuple[Any, str, Concerns]] = {
     "chain written": (Chain, "declare", in_table("postings")),  # the line of the chain; the Delta commit is still to come
     "commit written": (LedgerTable, "_try_commit", in_table("postings")),  # in the log, and nobody has looked at it yet
     "posted": (LedgerTable, "append", in_table("postings")),
-    "not acknowledged": (Rater, "process", always),  # counters are ahead of what Kafka was told
+    "not acknowledged": (Rater, "_commit", always),  # counters are ahead of what Kafka was told
     "acknowledged": (pipelines.worker, "_acknowledge", always),
 }
 """Point -> the function after which it lies, in the order in which a batch passes them."""
