@@ -137,7 +137,8 @@ class Sink:
                 commit = await asyncio.get_running_loop().run_in_executor(self._rating, self._rater.rate, batches)
             await self._committed()
             if commit is not None:
-                writing = asyncio.ensure_future(self._write(commit, [acknowledge for _, acknowledge in taken], started))
+                acknowledges = [acknowledge for _, acknowledge in taken]
+                writing = asyncio.ensure_future(self._write(commit, acknowledges, started))
                 writing.add_done_callback(self._look_at)
                 self._commit = writing
 

@@ -78,7 +78,8 @@ class Counters:
             postings: POSTINGS. Each row moves its aggregate from before to after, so the steps add up to where it stands; a
                 row that takes another back counts against it.
         """
-        usage = postings.filter(moves_aggregate() & pl.col("event_id").is_not_null())
+        told = postings.select(*AGGREGATE_KEY, "before_quanta", "after_quanta", "corrects", "role", "event_id")
+        usage = told.filter(moves_aggregate() & pl.col("event_id").is_not_null())
         events = usage.select(pl.when(pl.col("corrects").is_null()).then(1).otherwise(-1).cast(pl.Int64)).to_series()
         self._move(usage, usage["after_quanta"] - usage["before_quanta"], events)
 

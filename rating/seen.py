@@ -94,7 +94,8 @@ class SeenEvents:
         """
         own = pl.col("corrects").is_null() | ~pl.col("stream").str.starts_with("rerate:")
         is_usage = (pl.col("role") == Role.REVENUE.value) & pl.col("event_id").is_not_null() & own
-        self._add(fingerprint_events(postings.filter(is_usage)))
+        told = postings.select("event_source", "event_id", *CONTENT, "corrects", "stream", "role")
+        self._add(fingerprint_events(told.filter(is_usage)))
 
     def _add(self, fingerprints: pl.DataFrame) -> None:
         """Add one row per id."""

@@ -90,7 +90,10 @@ class Points:
             postings: POSTINGS.
             meters: METERS; rows of meters whose points are not kept say nothing.
         """
-        mine = pl.col("meter_id").is_in(kept_meters(meters)) & pl.col("event_id").is_not_null()
+        kept = kept_meters(meters)
+        if not kept:
+            return
+        mine = pl.col("meter_id").is_in(kept) & pl.col("event_id").is_not_null()
         self._take_over(postings.filter(mine & moves_aggregate()).select(POINT_COLUMNS))
 
     def _take_over(self, rows: pl.DataFrame) -> None:
