@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from commands import again, bills, books, copies, look, prices, start, usage
+from commands import again, balances, bills, books, copies, look, prices, start, usage
 from schemas.errors import BossError
 
 
@@ -38,6 +38,7 @@ app.add_typer(usage.app)
 app.add_typer(bills.app)
 app.add_typer(look.app)
 app.add_typer(again.app)
+app.add_typer(balances.app, name="balance")
 app.add_typer(books.app, name="ledger")
 app.add_typer(copies.app, name="sync")
 

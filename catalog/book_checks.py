@@ -8,12 +8,15 @@ from datetime import date, datetime
 from catalog.entries import MeterEntry, VersionEntry
 from catalog.fields import to_instant
 from catalog.problems import Place, Problems, did_you_mean
+from schemas.balance import RESERVED
 
 Span = tuple[datetime, datetime | None]
 
 
 def check_meter(meter: MeterEntry, place: Place, problems: Problems) -> None:
     """A count counts events; every other aggregation needs a property with the quantity, unique one with any text."""
+    if meter.event_type.startswith(RESERVED):
+        problems.add(place.at("event_type"), f"'{RESERVED}' begins the types that BOSS keeps for itself; choose another")
     if meter.aggregation == "count":
         if meter.property is not None:
             problems.add(place.at("property"), "does not belong to a count, which counts events; remove it")

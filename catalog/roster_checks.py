@@ -32,6 +32,9 @@ def check_accounts(
     _check_unique("account", [(account.id, place) for account, place in accounts], problems)
     _check_unique("partner", [(partner.id, place) for partner, place in partners], problems)
     for account, place in accounts:
+        for name in ("low_balance", "overdraft") if account.charging == "postpaid" else ():
+            if getattr(account, name) is not None:
+                problems.add(place.at(name), "belongs to a prepaid account; write 'charging: prepaid' or remove it")
         if account.partner is not None and account.partner not in known_partners:
             hint = did_you_mean(account.partner, sorted(known_partners))
             problems.add(place.at("partner"), f"there is no partner '{account.partner}'{hint}")

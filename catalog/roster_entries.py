@@ -27,6 +27,9 @@ class AccountEntry(Entry):
     address: Lines | None = None
     email: Text | None = None
     partner: Id | None = None
+    charging: Literal["prepaid", "postpaid"] = "postpaid"
+    low_balance: Price | None = None
+    overdraft: Price | None = None
 
 
 class PartnerEntry(Entry):

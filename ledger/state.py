@@ -11,8 +11,19 @@ from typing import NamedTuple
 import polars as pl
 
 from ledger.table import LedgerTable
+from schemas.balance import Move
 from schemas.errors import BrokenPromise
-from schemas.ledger import AGGREGATE_KEY, POINT_COLUMNS, POSITION_KEY, Role, moves_aggregate
+from schemas.frames import INSTANT
+from schemas.ledger import (
+    AGGREGATE_KEY,
+    BALANCE_ROLES,
+    MOVE_COLUMNS,
+    POINT_COLUMNS,
+    POSITION_KEY,
+    Role,
+    moves_aggregate,
+)
+from schemas.money import to_amount
 
 REJECT_KEY = ["stream", "stream_partition", "stream_offset", "event_index"]
 """What makes a row of REJECTS unique: the origin of the event."""
@@ -64,6 +75,55 @@ def event_ids(postings: LedgerTable, part: Part = EVERYTHING) -> Iterator[pl.Dat
     revenue = pl.col("role") == Role.REVENUE.value
     for rows in postings.scan_files():
         yield _rows(rows, revenue, part).filter(pl.col("event_id").is_not_null() & own).select(EVENT_COLUMNS).collect()
+
+
+def order_ids(postings: LedgerTable) -> pl.DataFrame:
+    """The events about balances that were followed: EVENT_COLUMNS, with the digest of the content as `value`, in no order.
+
+    Of all months: a top-up has to be known again whenever it comes, and there are few.
+    """
+    rows = postings.scan().filter(
+        pl.col("role").is_in(BALANCE_ROLES) & (pl.col("charge") != Move.DEDUCT.value) & pl.col("value").is_not_null()
+    )
+    told = rows.with_columns(
+        subscription_id="account_id",
+        occurred_at=pl.lit(None, INSTANT),
+        meter_id=pl.lit(None, pl.String),
+        quantity_quanta=pl.lit(0, pl.Int64),
+    )
+    return told.select(EVENT_COLUMNS).unique().collect()
+
+
+def balance_moves(postings: LedgerTable) -> pl.DataFrame:
+    """What made every balance what it is: MOVE_COLUMNS, few rows an account, by account and number.
+
+    Deductions are added up by bucket and changes of level by account; of sessions only the last row of those that run.
+    """
+    rows = postings.scan().filter(pl.col("role").is_in(BALANCE_ROLES)).select(MOVE_COLUMNS)
+    last = [pl.col("after_quanta").max(), pl.col("occurred_at").max()]
+    sums = [pl.col("quantity_quanta").sum(), pl.col("amount").to_physical().cast(pl.Int128).sum()]
+    deducted = pl.col("charge") == Move.DEDUCT.value
+    told = pl.col("role") == Role.NOTICE.value
+    keys = ["account_id", "role", "charge", "price_id"]
+    holds = rows.filter(pl.col("role") == Role.HOLD.value).sort("after_quanta")
+    sessions = holds.group_by("account_id", "price_id", maintain_order=True).last().with_columns(pl.col("amount").to_physical())
+    running = pl.col("charge").is_in([Move.REQUEST.value, Move.UPDATE.value])
+    parts = [
+        rows.filter(deducted)
+        .with_columns(units=pl.col("quantity_quanta") != 0)
+        .group_by(*keys, "units")
+        .agg(pl.col("meter_id", "quantity_scale").first(), *sums, *last, dimensions=pl.lit("")),
+        rows.filter(told)
+        .group_by("account_id", "role")
+        .agg(pl.col("charge", "price_id", "meter_id", "quantity_scale").first(), *sums, *last, dimensions=pl.lit("")),
+        sessions.filter(running),
+        sessions.filter(~running)
+        .group_by("account_id")
+        .agg(pl.col("role", "charge", "price_id", "meter_id", "quantity_scale").first(), *sums, *last, dimensions=pl.lit("")),
+        rows.filter(~deducted & (pl.col("role") == Role.BALANCE.value)).with_columns(pl.col("amount").to_physical()),
+    ]
+    moves = pl.concat([part.select(MOVE_COLUMNS) for part in parts]).collect()
+    return moves.with_columns(to_amount(pl.col("amount")).alias("amount")).sort("account_id", "after_quanta")
 
 
 def aggregate_points(postings: LedgerTable, meters: Sequence[str], part: Part = EVERYTHING) -> pl.DataFrame:

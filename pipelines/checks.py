@@ -44,6 +44,8 @@ LEDGER_COMPARISONS = {
     "postings: rows = distinct positions": "compare_positions",
     "usage: rows = distinct events, prices and roles": "compare_events",
     "aggregates: sum of steps = last state": "compare_aggregates",
+    "balances: rows = numbers without a gap": "compare_balance_rows",
+    "balances: taken by usage = charged for it": "compare_balances",
 }
 """What is compared -> its query in ledger/sql/checks/."""
 

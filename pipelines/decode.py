@@ -39,7 +39,12 @@ def named_properties(book: Book) -> list[str]:
 
 
 def decode_batches(
-    batches: Sequence[RawBatch], book: Book, *, max_event_bytes: int = 1 << 20, clock_skew_seconds: int = 86_400
+    batches: Sequence[RawBatch],
+    book: Book,
+    *,
+    max_event_bytes: int = 1 << 20,
+    clock_skew_seconds: int = 86_400,
+    also: Sequence[str] = (),
 ) -> Decoded:
     """Every event of the messages, judged by its envelope: present, bounded, at a time that can be.
 
@@ -52,9 +57,10 @@ def decode_batches(
         book: Names the properties to read.
         max_event_bytes: Longer events are rejected unread.
         clock_skew_seconds: How much later than its arrival an event may claim to have happened.
+        also: Properties to read beside those of the book.
     """
     origin, values = _flatten(batches)
-    properties = named_properties(book)
+    properties = sorted({*named_properties(book), *also})
     read = read_messages(values, properties, max_event_bytes)
     came_in = read["came_in"]
     came_from = origin if came_in.equals(pl.Series(range(origin.height), dtype=pl.UInt32)) else origin[came_in]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from schemas.balance import Move
 from schemas.frames import INSTANT, FrameSchema
 from schemas.ledger import AGGREGATE_KEY, POSITION_KEY, Role, moves_aggregate
 
@@ -31,6 +32,7 @@ POSTED_USAGE = FrameSchema(
         "quantity_scale": pl.Int8,
         "dimensions": pl.String,
         "value": pl.String,  # what a meter of aggregation unique counts, or the money that came with the event
+        "covered_quanta": pl.Int64,  # of the quantity: what units paid in advance stand for, so that no price counts it
     },
 )
 """One row per event and meter, in order of position."""
@@ -45,11 +47,20 @@ _POSITION_TEXT = r"^(.*)/(-?\d+)/(-?\d+)/(-?\d+)$"
 
 
 def usage_rows(postings: pl.LazyFrame, first_month: str, last_month: str) -> pl.LazyFrame:
-    """POSTINGS of usage events of these usage months and those between. Fees that a bill run posts have no event."""
+    """POSTINGS of usage events of these usage months and those between, with `covered_quanta`, as in POSTED_USAGE.
+
+    Fees that a bill run posts have no event.
+    """
     month = pl.col("usage_month")
-    return postings.filter(
-        (month >= first_month) & (month <= last_month) & (pl.col("charge") == "usage") & pl.col("event_id").is_not_null()
-    )
+    inside = postings.filter((month >= first_month) & (month <= last_month) & pl.col("event_id").is_not_null())
+    by = [*EVENT, "meter_id"]
+    deducted = (pl.col("role") == Role.BALANCE.value) & (pl.col("charge") == Move.DEDUCT.value)
+    units = inside.filter(deducted & (pl.col("quantity_quanta") != 0))
+    covered = units.group_by(by).agg(covered_quanta=-pl.col("quantity_quanta").sum()).collect()
+    usage = inside.filter(pl.col("charge") == "usage")
+    if covered.is_empty():
+        return usage.with_columns(covered_quanta=pl.lit(0, pl.Int64))
+    return usage.join(covered.lazy(), on=by, how="left").with_columns(pl.col("covered_quanta").fill_null(0))
 
 
 def by_accounts(rows: pl.LazyFrame, range_rows: int = RANGE_ROWS) -> Iterator[pl.DataFrame]:
@@ -130,6 +141,26 @@ SUMS = FrameSchema(
 
 PARTY = [*AGGREGATE_KEY, "role", "partner_id"]
 """What an aggregate's amounts are added up by."""
+
+
+def sum_payments(postings: pl.LazyFrame, month: str) -> pl.DataFrame:
+    """SUMS of what balances paid for the usage of a month, by the aggregates they paid for, in no order."""
+    mine = postings.filter(
+        (pl.col("usage_month") == month)
+        & (pl.col("role") == Role.BALANCE.value)
+        & (pl.col("charge") == Move.DEDUCT.value)
+        & (pl.col("quantity_quanta") == 0)
+    )
+    sums = (
+        mine.with_columns(price_id="value")
+        .group_by(PARTY)
+        .agg(
+            pl.col("account_id", "currency").first(),
+            quanta=pl.lit(0, pl.Int64),
+            scaled=pl.col("amount").to_physical().cast(pl.Int128).sum(),
+        )
+    )
+    return SUMS.select(sums.collect())
 
 
 def sum_rows(rows: pl.DataFrame) -> pl.DataFrame:

@@ -17,6 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from pipelines.binary_mode import PREFIX
 from pipelines.settings import Settings, Stream
+from schemas.balance import ORDER_DATA
 from schemas.events import ENVELOPE, EXTENSION_NAME, UsageEvent
 from schemas.usage import RETRACTS
 
@@ -54,6 +55,7 @@ def published_documents() -> dict[str, str]:
     documents = {
         "usage-event.schema.json": _with_head("urn:boss-billing:usage-event", usage_event_schema()),
         "settings.schema.json": _with_head("urn:boss-billing:settings", settings_schema()),
+        "balance-events.schema.json": _with_head("urn:boss-billing:balance-events", balance_events_schema()),
         "asyncapi.json": asyncapi_document(),
     }
     return {name: json.dumps(document, indent=2, ensure_ascii=False) + "\n" for name, document in documents.items()}
@@ -66,6 +68,18 @@ def usage_event_schema() -> Schema:
     schema["propertyNames"] = {"pattern": EXTENSION_NAME}
     schema["examples"] = [EXAMPLE]
     return schema
+
+
+def balance_events_schema() -> Schema:
+    """Events about balances: a usage event of one of these types, with this data."""
+    return {
+        "title": "Events about balances",
+        "description": "Each is a usage event (usage-event.schema.json) of a type of BOSS. docs/EVENTS.md explains them.",
+        "oneOf": [
+            {"properties": {"type": {"const": kind.value}, "data": _schema_of(model)}, "required": ["type", "data"]}
+            for kind, model in ORDER_DATA.items()
+        ],
+    }
 
 
 def binary_headers() -> Schema:

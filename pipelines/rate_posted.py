@@ -14,6 +14,7 @@ import polars as pl
 
 from pipelines.posted_usage import EVENT, SUMS
 from rating.aggregates.points import Points
+from rating.balance.units import less_covered
 from rating.count import count_usage
 from rating.counters import Counters
 from rating.match import match_prices
@@ -38,6 +39,7 @@ class Matched:
     events: pl.DataFrame  # EVENTS with `event` and the dimensions as `data.<name>`
     charged: pl.DataFrame  # CHARGED, by (event, charge)
     rejected: pl.DataFrame  # REJECTED: usage without a price, or that cannot be rated exactly
+    covered: pl.DataFrame  # event, meter, more: what units stand for, in quanta of the meter; no price of ours counts it
 
     def names(self) -> pl.DataFrame:
         """`charged` with the names of the aggregate that are posted."""
@@ -67,7 +69,7 @@ class Priced:
         )
 
     def sums(self) -> pl.DataFrame:
-        """SUMS of these rows and the partners' parts of them."""
+        """SUMS of these rows, the partners' parts of them, and what balances pay for them."""
         amount = pl.col("revenue_after") - pl.col("revenue_before")
         step = pl.col("after_quanta") - pl.col("before_quanta").fill_null(0)
         aggregate = self.terms.usage["aggregate"].gather(self.rows["charge"])
@@ -75,11 +77,17 @@ class Priced:
         owed = rows.with_columns(name_roles(self.rows["charge"], self.terms))
         shares = self.shares.drop("amount").hstack(rows.drop("amount")[self.shares["row"]])
         shares = shares.with_columns(self.shares["amount"], role=pl.lit(Role.SHARE.value))
-        both = pl.concat([frame.select(*_SUMMED, "charge", "step", "amount") for frame in (owed, shares)])
+        paid = owed.filter(self.terms.prepaid.gather(owed["charge"]) & (pl.col("amount") != 0))
+        paid = paid.with_columns(
+            role=pl.lit(Role.BALANCE.value), amount=pl.lit(0, pl.Int128) - pl.col("amount"), step=pl.lit(0, pl.Int64)
+        )
+        parts = (owed, shares, paid) if paid.height else (owed, shares)
+        both = pl.concat([frame.select(*_SUMMED, "charge", "step", "amount") for frame in parts])
         sums = both.group_by(_SUMMED).agg(pl.col("charge").first(), quanta=pl.col("step").sum(), scaled=pl.col("amount").sum())
         return SUMS.select(sums.hstack(self.terms.usage.select("account_id", *AGGREGATE_KEY[:3], "currency")[sums["charge"]]))
 
 
+NOTHING_COVERED = pl.DataFrame(schema={"event": pl.UInt32, "meter": pl.UInt32, "more": pl.Int64})
 _SUMMED = ["aggregate", "usage_period", "role", "partner_id"]
 
 
@@ -96,7 +104,11 @@ def match_posted(usage: pl.DataFrame, terms: Terms) -> Matched:
     numbered = usage.with_row_index("event")
     events = _as_events(numbered, terms)
     found = match_prices(events, _as_measured(numbered, terms), known, sold=True)
-    return Matched(terms, events, found.charged, found.rejected)
+    if not (usage["covered_quanta"] != 0).any():
+        return Matched(terms, events, found.charged, found.rejected, NOTHING_COVERED)
+    parts = numbered.filter(pl.col("covered_quanta") != 0).with_columns(quantity_quanta="covered_quanta")
+    covered = _as_measured(parts, terms).select("event", "meter", more="quantity_quanta").drop_nulls()
+    return Matched(terms, events, less_covered(found.charged, covered, terms), found.rejected, covered)
 
 
 def price_posted(

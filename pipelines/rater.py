@@ -29,6 +29,7 @@ from pipelines.remembered import Remembered
 from pipelines.settings import Limits
 from rating.batch import Rated, rate_batch
 from rating.terms import Terms, compile_terms
+from schemas.balance import SESSION
 from schemas.book import Book
 from schemas.roster import Roster
 from schemas.usage import REJECTS, RawBatch
@@ -144,11 +145,14 @@ class Rater:
             book,
             max_event_bytes=self._limits.max_event_bytes,
             clock_skew_seconds=self._limits.clock_skew_seconds,
+            also=(SESSION,) if terms.has_prepaid else (),
         )
         known = self._remembered
         known.reach_back(decoded.events, terms)
         posted = PostedRows(self._posted)
-        rated = rate_batch(decoded.events, terms, known.counters, known.seen, known.points(terms), posted=posted)
+        rated = rate_batch(
+            decoded.events, terms, known.counters, known.seen, known.points(terms), posted=posted, balances=known.balances
+        )
         versions = pl.lit(terms.book_version, pl.Int32), pl.lit(terms.roster_version, pl.Int32)
         unread = decoded.rejects.with_columns(book_version=versions[0], roster_version=versions[1])
         reached = _reached(fresh)

@@ -1,8 +1,8 @@
 """What rating remembers of the ledger: where running aggregates stand, which events were charged, and points of single events.
 
-Of the newest months everything is in memory; how many is `limits.remember_months`. Older usage comes seldom: then what the
-ledger holds of the accounts in question is read once, so that a late event, a repeated one or a retraction of last year is
-treated like any other, and memory does not grow with the years.
+Balances are known whole. Of usage the newest months are in memory; how many is `limits.remember_months`. Older usage comes
+seldom: then what the ledger holds of the accounts in question is read once, so that a late event, a repeated one or a
+retraction of last year is treated like any other, and memory does not grow with the years.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from typing import TypeVar
 import polars as pl
 import structlog
 
-from ledger.state import Part, aggregate_points, aggregate_totals, event_ids, newest_month
+from ledger.state import Part, aggregate_points, aggregate_totals, balance_moves, event_ids, newest_month, order_ids
 from ledger.table import LedgerTable
 from rating.aggregates.points import Points, kept_meters
+from rating.balance.accounts import Balances
 from rating.batch import Rated
 from rating.counters import Counters
 from rating.seen import SeenEvents
 from rating.terms import Terms
+from schemas.ledger import BALANCE_ROLES
 from schemas.period import Period
 from schemas.usage import RETRACTS
 
@@ -39,7 +41,7 @@ class Remembered:
         self._newest: str | None = None
         self._since: str | None = None  # usage months before this one are known of single accounts only
         self._complete: set[str] = set()  # these accounts
-        self.counters, self.seen = Counters(), SeenEvents()
+        self.counters, self.seen, self.balances = Counters(), SeenEvents(), Balances()
         self._points: Points | None = None  # which are needed says the book
 
     def rebuild(self) -> None:
@@ -54,6 +56,8 @@ class Remembered:
         self.seen.reserve(self._rows_since())
         for ids in _read_ahead(event_ids(self._postings, part)):
             self.seen.add(ids)
+        self.seen.add(order_ids(self._postings))
+        self.balances.load(balance_moves(self._postings))
         log.info(
             "remembering",
             since=self._since,
@@ -104,6 +108,10 @@ class Remembered:
         """Take over what was rated, once it is in the ledger. When a new month begins, the oldest one is let go."""
         self.counters.advance(rated.postings)
         self.seen.remember(rated.postings)
+        moves = rated.postings.filter(pl.col("role").is_in(BALANCE_ROLES))
+        if moves.height:
+            self.balances.advance(moves)
+            self.seen.remember_orders(moves)
         self.points(terms).advance(rated.postings, terms.meters)
         newest = rated.postings["usage_month"].max()
         if newest is None or (self._newest is not None and str(newest) <= self._newest):

@@ -20,6 +20,7 @@ from pipelines.posted_usage import (
     posted_usage,
     sold_prices,
     standing_rows,
+    sum_payments,
     sum_rows,
     usage_rows,
 )
@@ -29,7 +30,7 @@ from rating.aggregates.points import Points
 from rating.counters import Counters
 from rating.terms import Terms, compile_terms
 from schemas.frames import AMOUNT, FrameSchema
-from schemas.ledger import moves_aggregate
+from schemas.ledger import Role, moves_aggregate
 from schemas.money import to_amount
 from schemas.period import Period
 
@@ -116,14 +117,20 @@ def replay_posted(workspace: Workspace, period: Period) -> Replay:
     terms = PublishedTerms(workspace)
     rows = usage_rows(workspace.ledger().postings.scan(), str(period), str(period))
     events, aggregates, differences = 0, 0, [DIFFERENCES.empty()]
+    paid, paid_again = sum_payments(workspace.ledger().postings.scan(), str(period)), [SUMS.empty()]
     for part in by_accounts(rows):
         usage = posted_usage(part)
         before = charged_before(part, number_events(usage))
-        again = [SUMS.empty(), *_replayed(usage, before, sold_prices(part), terms)]
-        compared = compare_sums(sum_rows(part), pl.concat(again))
+        again = pl.concat([SUMS.empty(), *_replayed(usage, before, sold_prices(part), terms)])
+        from_balance = pl.col("role") == Role.BALANCE.value
+        paid_again.append(again.filter(from_balance))
+        compared = compare_sums(sum_rows(part), again.filter(~from_balance))
         events += usage.select(pl.struct(EVENT).n_unique()).item()
         aggregates += compared.height
         differences.append(differing(compared))
+    compared = compare_sums(paid, pl.concat(paid_again))
+    aggregates += compared.height
+    differences.append(differing(compared))
     return Replay(period, events, aggregates, pl.concat(differences))
 
 

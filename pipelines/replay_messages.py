@@ -14,8 +14,8 @@ import polars as pl
 
 from ledger.book import Ledger
 from pipelines.decode import decode_batches
-from pipelines.posted_usage import EVENT, SUMS, by_accounts, sum_rows, usage_rows
-from pipelines.rate_posted import Matched, price_posted
+from pipelines.posted_usage import EVENT, SUMS, by_accounts, sum_payments, sum_rows, usage_rows
+from pipelines.rate_posted import NOTHING_COVERED, Matched, price_posted
 from pipelines.replay import (
     BEFORE,
     DIFFERENCES,
@@ -31,6 +31,8 @@ from pipelines.settings import Limits
 from pipelines.usage_file import read_usage_file
 from pipelines.workspace import Workspace
 from rating.aggregates.points import Points
+from rating.balance.orders import is_order
+from rating.balance.units import less_covered
 from rating.counters import Counters
 from rating.duplicates import drop_duplicates
 from rating.match import match_prices
@@ -63,8 +65,8 @@ def replay_files(workspace: Workspace, period: Period, files: Sequence[Path], re
 def replay_batches(workspace: Workspace, period: Period, batches: Iterable[RawBatch]) -> Replay:
     """As `replay_files`, of messages in the order in which they were sent."""
     ledger = workspace.ledger()
-    told, sums = _read_period(ledger, period)
-    again = _Again(workspace, period, told, _rejected_ids(ledger))
+    told, sums, covered = _read_period(ledger, period)
+    again = _Again(workspace, period, told, _rejected_ids(ledger), covered)
     replayed = [SUMS.empty(), *(again.rate(batch) for batch in batches)]
     compared = compare_sums(sums, pl.concat(replayed))
     return Replay(
@@ -72,15 +74,17 @@ def replay_batches(workspace: Workspace, period: Period, batches: Iterable[RawBa
     )
 
 
-def _read_period(ledger: Ledger, period: Period) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """BEFORE with `id_hash` in the place of `event`, and SUMS, of the period's rows."""
+def _read_period(ledger: Ledger, period: Period) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """BEFORE with `id_hash` in the place of `event`, SUMS, and what units cover by `id_hash` and meter; of the period."""
+    covered = [pl.DataFrame(schema={"id_hash": pl.UInt64, "meter_id": pl.String, "covered_quanta": pl.Int64})]
     told, sums = [BEFORE.empty().drop("event").with_columns(id_hash=pl.lit(None, pl.UInt64))], [SUMS.empty()]
     for part in by_accounts(usage_rows(ledger.postings.scan(), str(period), str(period))):
         ids = part.select(EVENT).unique().with_row_index("event")
         hashes = ids.select("event", id_hash=_id_hash())
         told.append(charged_before(part, ids).join(hashes, on="event").select(told[0].columns))
         sums.append(sum_rows(part))
-    return pl.concat(told), pl.concat(sums)
+        covered.append(part.filter(pl.col("covered_quanta") != 0).select(_id_hash(), "meter_id", "covered_quanta").unique())
+    return pl.concat(told), pl.concat([*sums, sum_payments(ledger.postings.scan(), str(period))]), pl.concat(covered)
 
 
 def _rejected_ids(ledger: Ledger) -> pl.Series:
@@ -95,11 +99,14 @@ def _id_hash() -> pl.Expr:
 class _Again:
     """Rates messages again, batch after batch, each event by the versions that the ledger names for it."""
 
-    def __init__(self, workspace: Workspace, period: Period, told: pl.DataFrame, rejected: pl.Series) -> None:
+    def __init__(
+        self, workspace: Workspace, period: Period, told: pl.DataFrame, rejected: pl.Series, covered: pl.DataFrame
+    ) -> None:
         self._month = str(period)
         self._told = told
         self._known = told["id_hash"].unique()
         self._rejected = rejected
+        self._covered = covered
         self._terms = PublishedTerms(workspace)
         self._newest: Versions = workspace.versions()
         self._versions: list[Versions] = sorted({self._newest, *told.select(VERSIONS).drop_nulls().unique().rows()})
@@ -136,7 +143,7 @@ class _Again:
         fresh = drop_duplicates(numbered, found.charged, terms, seen)
         self.duplicates += fresh.duplicates
         self.events -= fresh.duplicates
-        matched = Matched(terms, numbered, fresh.charged, found.rejected)
+        matched = Matched(terms, numbered, self._less_covered(fresh.charged, numbered, terms), found.rejected, NOTHING_COVERED)
         before = numbered.select("event", "id_hash").join(self._told, on="id_hash", how="left", maintain_order="left")
         new = pl.col("price_id").is_null()
         first = [
@@ -151,6 +158,17 @@ class _Again:
         seen.remember(_contents(numbered, fresh.charged, terms))
         return priced.sums().filter(pl.col("usage_period").dt.strftime("%Y-%m") == self._month)
 
+    def _less_covered(self, charged: pl.DataFrame, events: pl.DataFrame, terms: Terms) -> pl.DataFrame:
+        """CHARGED without what the ledger says that units paid in advance stand for."""
+        if self._covered.is_empty():
+            return charged
+        keys = charged.select("event", "meter").unique()
+        named = keys.with_columns(
+            events["id_hash"].gather(keys["event"]), terms.meters["meter_id"].gather(keys["meter"]).alias("meter_id")
+        )
+        covered = named.join(self._covered, on=["id_hash", "meter_id"]).select("event", "meter", more="covered_quanta")
+        return less_covered(charged, covered, terms)
+
     def _book_of_all(self, workspace: Workspace) -> Book:
         """The newest book with the meters of all versions, so that every property that one of them reads is decoded."""
         meters = [self._terms.of(versions).meters.drop("meter") for versions in self._versions]
@@ -164,7 +182,8 @@ _RETRACTS = "retracts"
 
 def _without_retractions(events: pl.DataFrame) -> pl.DataFrame:
     """The events that measure something. What others took back, the ledger tells: those have no row that stands."""
-    return events.filter(pl.col(_RETRACTS).is_null()) if _RETRACTS in events.columns else events
+    measuring = events.filter(~is_order())
+    return measuring.filter(pl.col(_RETRACTS).is_null()) if _RETRACTS in events.columns else measuring
 
 
 def _contents(events: pl.DataFrame, charged: pl.DataFrame, terms: Terms) -> pl.DataFrame:

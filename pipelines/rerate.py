@@ -17,12 +17,15 @@ from datetime import date, timedelta
 import polars as pl
 
 from ledger.lock import writer_lock
+from ledger.state import balance_moves
 from ledger.table import LedgerTable, source_id
 from pipelines.posted_usage import PARTY, by_accounts, sum_rows, usage_rows
 from pipelines.replay import PublishedTerms
+from pipelines.rerate_balances import pay_corrections
 from pipelines.rerate_rows import correct_rows
 from pipelines.take_back import Wanted
 from pipelines.workspace import Workspace
+from rating.balance.accounts import Balances
 from schemas.errors import Refused
 from schemas.frames import AMOUNT, FrameSchema
 from schemas.money import to_amount
@@ -95,12 +98,15 @@ def _rerate(workspace: Workspace, price_id: str, days: tuple[date, date], target
     postings = workspace.ledger().postings
     source = source_id(wanted.stream, 0)
     have = postings.position(source)
+    balances = Balances()
+    balances.load(balance_moves(postings))
     count, changes, following = 0, [CHANGES.empty()], 0 if have is None else have + 1
     for part in _parts(postings.scan(), wanted):
         rows = correct_rows(part, replace(wanted, first_offset=following))
         if rows.is_empty():
             continue
         changes.append(_changes(part, rows))
+        rows = pay_corrections(rows, postings.scan(), balances, wanted.of(wanted.versions))
         last = int(rows["stream_offset"].max())  # type: ignore[arg-type]
         if target is not None:
             target.append(rows, expected={source: have}, reached={source: last})

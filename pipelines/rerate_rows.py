@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import polars as pl
 
 from pipelines.posted_usage import EVENT, posted_usage, sold_prices, standing_rows, without_retracted
-from pipelines.rate_posted import Matched, match_posted, price_posted
+from pipelines.rate_posted import match_posted, price_posted
 from pipelines.replay import VERSIONS
 from pipelines.take_back import Wanted, take_back
 from rating.aggregates.points import Points, kept_meters
+from rating.balance.units import add_covered
 from rating.counters import Counters
 from rating.periods import local_day
 from rating.post import post_charges
@@ -108,12 +110,11 @@ def _post_anew(
             raise BrokenPromise(f"usage of {wanted.price_id} finds no price in the versions it was rated by")
         offset = pl.col("event").cast(pl.Int64) + following
         place = [pl.lit(wanted.stream).alias("stream"), pl.lit(0, pl.Int32).alias("stream_partition")]
-        placed = Matched(
-            matched.terms, matched.events.with_columns(*place, offset.alias("stream_offset")), matched.charged, matched.rejected
-        )
+        placed = replace(matched, events=matched.events.with_columns(*place, offset.alias("stream_offset")))
         priced = price_posted(placed, placed.charged, counters, points, sold)
         _require_exact(priced.rejected, wanted)
-        rows = post_charges(placed.events, priced.rows, priced.shares, placed.terms)
+        reported = add_covered(priced.rows, placed.covered, placed.terms)
+        rows = post_charges(placed.events, reported, priced.shares, placed.terms)
         counters.advance(rows)
         points.advance(rows, placed.terms.meters)
         following += mine.height

@@ -11,7 +11,9 @@ import numpy as np
 import polars as pl
 
 from rating.numbers import Keys, NumberedKeys
-from schemas.ledger import Role
+from schemas.balance import Move
+from schemas.frames import INSTANT
+from schemas.ledger import BALANCE_ROLES, Role
 
 CONTENT = ["subscription_id", "occurred_at", "meter_id", "quantity_quanta", "value"]
 """What two deliveries of one event must agree on, besides source and id."""
@@ -47,6 +49,17 @@ def fingerprint_events(rows: pl.DataFrame, by: str | None = None) -> pl.DataFram
 def hash_ids(event_id: str = "event_id") -> pl.Expr:
     """`id_hash` of `event_source` and the column that holds an id."""
     return (pl.col("event_source").hash(1) + pl.col(event_id).hash(2) * 3).hash(7).alias("id_hash")
+
+
+def order_content() -> list[pl.Expr]:
+    """CONTENT of the row of an order about a balance. Whoever sends one again may say another time."""
+    return [
+        pl.col("account_id").alias("subscription_id"),
+        pl.lit(None, INSTANT).alias("occurred_at"),
+        pl.lit(None, pl.String).alias("meter_id"),
+        pl.lit(0, pl.Int64).alias("quantity_quanta"),
+        pl.col("value"),
+    ]
 
 
 class SeenEvents:
@@ -96,6 +109,17 @@ class SeenEvents:
         is_usage = (pl.col("role") == Role.REVENUE.value) & pl.col("event_id").is_not_null() & own
         told = postings.select("event_source", "event_id", *CONTENT, "corrects", "stream", "role")
         self._add(fingerprint_events(told.filter(is_usage)))
+
+    def remember_orders(self, postings: pl.DataFrame) -> None:
+        """Take over the orders about balances of these rows, once they are in the ledger.
+
+        Args:
+            postings: POSTINGS; the row of an order has the digest of its content as `value`.
+        """
+        is_order = pl.col("role").is_in(BALANCE_ROLES) & (pl.col("charge") != Move.DEDUCT) & pl.col("value").is_not_null()
+        orders = postings.filter(is_order)
+        if orders.height:
+            self._add(fingerprint_events(orders.select("event_source", "event_id", *order_content())))
 
     def _add(self, fingerprints: pl.DataFrame) -> None:
         """Add one row per id."""

@@ -71,6 +71,8 @@ class Terms:
     roster_version: int
     meters: pl.DataFrame  # METERS with `meter` (row number)
     holders: pl.DataFrame  # identifier, holder, valid_from, valid_to: who a subject is
+    subscriptions: pl.DataFrame  # holder, subscription_id, account_id
+    accounts: pl.DataFrame  # account_id, currency, zone, billing_day, charging, low_balance, overdraft
     active: pl.DataFrame  # holder, active_from, active_to: when a subscription holds any plan
     usage: pl.DataFrame  # CHARGES of usage prices, by (holder, meter)
     recurring: pl.DataFrame  # CHARGES of recurring prices
@@ -117,6 +119,17 @@ class Terms:
     def numbered_holders(self) -> pl.DataFrame:
         """`holders` with `subject`, the number of the identifier."""
         return self.holders.with_columns(subject=self.identifiers.find(self.holders))
+
+    @cached_property
+    def has_prepaid(self) -> bool:
+        """Whether any account pays in advance."""
+        return bool((self.accounts["charging"] == "prepaid").any())
+
+    @cached_property
+    def prepaid(self) -> pl.Series:
+        """For each row of `usage` whether its account pays it in advance. What a carrier charges us nobody does."""
+        names = self.accounts.filter(pl.col("charging") == "prepaid")["account_id"]
+        return (self.usage["account_id"].is_in(names.implode()) & self.usage["carrier_id"].is_null()).alias("prepaid")
 
     @cached_property
     def price_order(self) -> pl.Series:
@@ -177,6 +190,10 @@ def compile_terms(book: Book, roster: Roster) -> Terms:
         roster_version=roster.version,
         meters=meters,
         holders=_holders(roster, holders),
+        subscriptions=roster.subscriptions.select("subscription_id", "account_id").unique().join(holders, on="subscription_id"),
+        accounts=roster.accounts.select(
+            *("account_id", "currency", "zone", "billing_day", "charging", "low_balance", "overdraft")
+        ),
         active=roster.subscriptions.join(holders, on="subscription_id").select("holder", "active_from", "active_to"),
         usage=CHARGES.select(
             _within_units(charges.filter(is_usage), shares).sort("holder", "meter", "price_id", "charged_from")

@@ -77,8 +77,21 @@ class Role(StrEnum):
     REVENUE = "revenue"  # the customer owes us
     SHARE = "share"  # we owe the partner
     COST = "cost"  # we owe the carrier
+    BALANCE = "balance"  # what the customer has paid in advance: top-ups, and what usage took of it (schemas/balance.py)
+    HOLD = "hold"  # what a running session keeps reserved of it
+    NOTICE = "notice"  # what was told about it; no money
 
 
 def moves_aggregate() -> pl.Expr:
     """Rows of POSTINGS that move an aggregate: revenue and cost. A share repeats the quantities of the row it is taken of."""
-    return pl.col("role") != Role.SHARE.value
+    return pl.col("role").is_in([Role.REVENUE.value, Role.COST.value])
+
+
+BALANCE_ROLES = [Role.BALANCE.value, Role.HOLD.value, Role.NOTICE.value]
+"""Roles of the rows that a prepaid balance is made of."""
+
+MOVE_COLUMNS = [
+    *("account_id", "role", "charge", "price_id", "meter_id", "quantity_scale", "quantity_quanta", "amount", "dimensions"),
+    *("occurred_at", "after_quanta"),
+]
+"""What such a row says of its account's balance."""

@@ -25,6 +25,9 @@ ACCOUNTS = FrameSchema(
         "address": pl.String,  # lines separated by \n; may be null
         "email": pl.String,  # may be null
         "partner_id": pl.String,  # the partner who brought the customer; may be null
+        "charging": pl.String,  # prepaid: usage is taken from a balance; postpaid or null: it is invoiced
+        "low_balance": AMOUNT,  # prepaid: a notice is given when less is left; null: none
+        "overdraft": AMOUNT,  # prepaid: how far below zero reservations may count on; null: not at all
     },
 )
 """One row per billing account."""

@@ -101,3 +101,6 @@ class RejectReason(StrEnum):
     NO_PRICE = "no_price"  # subscribed, but no price of the plan covers this meter and these dimensions then
     DUPLICATE_DIFFERS = "duplicate_differs"  # the id was charged before with another content
     UNKNOWN_RETRACTION = "unknown_retraction"  # it takes back an event that has not been charged
+    BAD_BALANCE = "bad_balance"  # a top-up, adjustment or reservation whose data is wrong
+    NOT_PREPAID = "not_prepaid"  # the account has no balance
+    UNKNOWN_RESERVATION = "unknown_reservation"  # the session has nothing reserved, or has it already

@@ -10,6 +10,7 @@ from decimal import Decimal
 import polars as pl
 
 from rating.aggregates.points import Points
+from rating.balance.accounts import Balances
 from rating.batch import Rated, rate_batch
 from rating.counters import Counters
 from rating.seen import SeenEvents
@@ -228,16 +229,19 @@ class Desk:
         self.counters = Counters()
         self.seen = SeenEvents()
         self.points = Points()
+        self.balances = Balances()
         self.results: list[Rated] = []
         self._offset = 0
 
     def rate(self, *events: Row) -> Rated:
         batch = arriving(*events, offset=self._offset)
-        rated = rate_batch(batch, self.terms, self.counters, self.seen, self.points, posted=self)
+        rated = rate_batch(batch, self.terms, self.counters, self.seen, self.points, posted=self, balances=self.balances)
         self._offset += len(events)
         self.counters.advance(rated.postings)
         self.seen.remember(rated.postings)
         self.points.advance(rated.postings, self.terms.meters)
+        self.balances.advance(rated.postings)
+        self.seen.remember_orders(rated.postings)
         self.results.append(rated)
         return rated
 

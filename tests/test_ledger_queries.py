@@ -68,12 +68,31 @@ def test_posted_units_has_every_other_column_and_loses_no_row() -> None:
     assert set(POSTINGS.names()) - set(units.columns) == {"quantity_quanta", "before_quanta", "after_quanta", "quantity_scale"}
 
 
-@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("role", [role for role in Role if role not in (Role.HOLD, Role.NOTICE)])
 def test_every_role_has_one_debit_and_one_credit_account(role: Role) -> None:
     entry = run("journal", [{"role": role.value, "amount": Decimal("-1.5"), "currency": "CNY"}])
     assert entry.select("debit_account", "credit_account").null_count().row(0) == (0, 0)
     assert entry["debit_account"][0] != entry["credit_account"][0]
     assert entry["amount"].to_list() == [Decimal("-1.5")], "a negative amount stays on its side"
+
+
+def test_a_balance_is_a_deposit_that_usage_turns_into_what_was_receivable() -> None:
+    rows: list[dict[str, object]] = [
+        {"role": role, "charge": charge, "amount": Decimal(amount), "currency": "CNY"}
+        for role, charge, amount in [
+            ("balance", "topup", "50"),
+            ("revenue", "usage", "20"),
+            ("balance", "deduct", "-20"),
+            ("hold", "request", "30"),
+            ("notice", "low", "0"),
+        ]
+    ]
+    journal = run("journal", rows).sort("amount", "debit_account")
+    assert journal.select("debit_account", "credit_account", "amount").rows() == [
+        ("customer_deposits", "unbilled_receivable", Decimal(20)),
+        ("unbilled_receivable", "revenue", Decimal(20)),
+        ("cash_clearing", "customer_deposits", Decimal(50)),
+    ]
 
 
 def test_the_journal_balances_and_its_accounts_are_the_sums_of_the_roles() -> None:

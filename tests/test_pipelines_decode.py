@@ -58,11 +58,11 @@ def batch(values: Sequence[bytes | None], offsets: Sequence[int] | None = None) 
     return RawBatch("kafka:usage@1", 3, offsets or range(len(values)), values, [RECEIVED_MS] * len(values))
 
 
-def decode(*values: bytes | None, **limits: int) -> Decoded:
+def decode(*values: bytes | None, **limits: Any) -> Decoded:
     return decode_batches([batch(values)], BOOK, **limits)
 
 
-def reject(value: bytes, **limits: int) -> tuple[str, str]:
+def reject(value: bytes, **limits: Any) -> tuple[str, str]:
     """(reason, detail) of a message that holds one bad event; good ones around it must not notice."""
     decoded = decode(event(id="before"), value, event(id="after"), **limits)
     assert decoded.events["event_id"].to_list() == ["before", "after"]

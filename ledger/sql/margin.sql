@@ -17,7 +17,7 @@ with by_role as (
         sum(case when role = 'share' then cast(amount as decimal(38, 18)) else cast(0 as decimal(38, 18)) end) as share,
         sum(case when role = 'cost' then cast(amount as decimal(38, 18)) else cast(0 as decimal(38, 18)) end) as cost
     from postings
-    where event_id is not null
+    where event_id is not null and role in ('revenue', 'share', 'cost')
     group by event_source, event_id, occurred_at, account_id, subscription_id, usage_month, usage_period, currency
 )
 select

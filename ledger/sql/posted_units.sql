@@ -2,6 +2,7 @@
 -- grain: one row per posting: event x price x role, or one recurring fee
 -- in:    postings (schemas/ledger.py)
 -- out:   the columns of postings, with quantity, aggregate_before and aggregate_after (units, exact) in place of the quanta
+-- Rows of a balance belong to no aggregate: what they count there is their own number, so both are null.
 -- A quantity is quanta x 10^-scale. The units are listed, not computed: a power or a division would be a float.
 with scales as (
     select cast(0 as tinyint) as quantity_scale, cast(1 as decimal(10, 9)) as unit union all
@@ -41,8 +42,14 @@ select
     postings.usage_month,
     postings.value,
     cast(cast(postings.quantity_quanta as decimal(19, 0)) * scales.unit as decimal(38, 18)) as quantity,
-    cast(cast(postings.before_quanta as decimal(19, 0)) * scales.unit as decimal(38, 18)) as aggregate_before,
-    cast(cast(postings.after_quanta as decimal(19, 0)) * scales.unit as decimal(38, 18)) as aggregate_after,
+    case
+        when postings.role in ('balance', 'hold', 'notice') then cast(null as decimal(38, 18))
+        else cast(cast(postings.before_quanta as decimal(19, 0)) * scales.unit as decimal(38, 18))
+    end as aggregate_before,
+    case
+        when postings.role in ('balance', 'hold', 'notice') then cast(null as decimal(38, 18))
+        else cast(cast(postings.after_quanta as decimal(19, 0)) * scales.unit as decimal(38, 18))
+    end as aggregate_after,
     postings.currency,
     postings.amount,
     postings.tax_class,

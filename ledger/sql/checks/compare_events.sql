@@ -12,7 +12,7 @@ with standing as (
         partner_id,
         sum(case when corrects is null then cast(1 as bigint) else cast(-1 as bigint) end) as standing_rows
     from postings
-    where event_id is not null and (corrects is null or stream like 'rerate:%')
+    where event_id is not null and role in ('revenue', 'share', 'cost') and (corrects is null or stream like 'rerate:%')
     group by event_source, event_id, price_id, role, partner_id
 )
 select
