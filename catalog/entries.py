@@ -80,6 +80,7 @@ Model = Literal[
     "graduated",
     "volume",
     "stair_step",
+    "capacity",
     "package",
     "percentage",
     "graduated_percentage",
@@ -101,6 +102,7 @@ class TierEntry(Entry):
     per: Units | None = None
     increment: Units | None = None
     flat: Price | None = None
+    limits: dict[Text, Units] | None = None
 
 
 class RoundingEntry(Entry):
@@ -164,6 +166,7 @@ class PriceEntry(Entry):
     id: Id
     name: Name
     meter: Id | None = None
+    meters: Annotated[list[Id], Field(min_length=2, max_length=20)] | None = None
     recurring: Literal["month", "year"] | None = None
     currency: Currency | None = None
     tax_class: Id = "standard"

@@ -69,7 +69,7 @@ def cell_text(frame: pl.DataFrame, column: str) -> pl.Expr:
     """A column as exact text; a null is a byte no text holds."""
     cell, dtype = pl.col(column), frame.schema[column]
     if isinstance(dtype, pl.List):
-        cell = cell.list.join("\x1e")
+        cell = cell.cast(pl.List(pl.String)).list.join("\x1e")
     elif isinstance(dtype, pl.Datetime):
         cell = cell.dt.epoch("us").cast(pl.String)
     else:

@@ -4,6 +4,7 @@
     graduated             each unit at the price of the tier it falls into
     volume                all units at the price of the tier that the total reaches
     stair_step            the flat fee of the tier that the total reaches
+    capacity              the flat fee of the smallest tier that holds the peak of every meter
     package               price for every begun package of package_size units
     percentage            rate of an amount of money
     graduated_percentage  each part of an amount at the rate of the tier it falls into
@@ -61,6 +62,7 @@ MODELS = {
     "graduated": Model(("tiers",), _TIERED, _PACKED),
     "volume": Model(("tiers",), _TIERED, _PACKED),
     "stair_step": Model(("tiers",), _TIERED, ("flat",)),
+    "capacity": Model(("tiers",), ("flat_at_zero", "cap"), ("limits", "flat"), ("flat",), per="period"),
     "package": Model(("package_size", "price"), _ANY),
     "percentage": Model(("rate",), _PLAIN, of_money=True),
     "graduated_percentage": Model(("tiers",), _TIERED, ("rate", "flat"), of_money=True),
@@ -82,3 +84,4 @@ class Metered(NamedTuple):
     dimensions: list[str]
     currency: str | None  # of the price; None when it is not known
     money: str | None = None  # property with the money that comes with the event
+    meters: tuple[str, ...] = ()  # of a price over several

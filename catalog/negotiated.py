@@ -77,7 +77,9 @@ class _Book:
             return None
         scale, unit, aggregation = int(str(meter["quantity_scale"])), str(meter["unit"]), str(meter["aggregation"])
         dimensions, currency = list(meter["dimensions"] or []), str(listed["currency"])
-        return Metered(scale, unit, aggregation, dimensions, currency, meter["money"])
+        several = listed["meters"]
+        meters = tuple(map(str, several)) if isinstance(several, list) else ()
+        return Metered(scale, unit, aggregation, dimensions, currency, meter["money"], meters)
 
     def in_force(self, price_id: str, moment: datetime) -> Row:
         """The list version in force then; the first one before any is."""

@@ -16,6 +16,7 @@ TERM_COLUMNS = [
     "carrier_id",
     "charge",
     "meter_id",
+    "meters",
     "model",
     "currency",
     "interval",
@@ -37,7 +38,7 @@ TERM_COLUMNS = [
     "tax_class",
     "valid_from",
 ]
-TIER_COLUMNS = ["tier", "values", "tier_to", "unit_price", "package_size", "per_units", "flat"]
+TIER_COLUMNS = ["tier", "values", "tier_to", "unit_price", "package_size", "per_units", "flat", "limits"]
 PRICE_KEY = ["price_id", "price_version"]
 TERM_FRAMES = ["meters", "prices", "tiers", "filters", "overrides", "limits"]
 """Frames, of a book or a roster, that hold terms."""

@@ -9,7 +9,7 @@ def readable(frame: pl.DataFrame, column: str) -> pl.Expr:
     """A column as short text: numbers without trailing zeros, instants to the second, lists joined; null stays null."""
     cell, dtype = pl.col(column), frame.schema[column]
     if isinstance(dtype, pl.List):
-        text = cell.list.join(", ")
+        text = _inner_text(cell, dtype.inner).list.join(", ")
     elif isinstance(dtype, pl.Decimal):
         text = cell.cast(pl.String).str.replace(r"\.?0+$", "")
     elif isinstance(dtype, pl.Datetime):
@@ -17,6 +17,14 @@ def readable(frame: pl.DataFrame, column: str) -> pl.Expr:
     else:
         text = cell.cast(pl.String)
     return text.alias(column)
+
+
+def _inner_text(cell: pl.Expr, inner: object) -> pl.Expr:
+    """The list with its numbers as short text."""
+    if not isinstance(inner, pl.Decimal):
+        return cell
+    element = pl.element().cast(pl.String).str.replace(r"\.?0+$", "")
+    return cell.list.eval(element)
 
 
 def described(frame: pl.DataFrame, columns: list[str]) -> pl.Expr:

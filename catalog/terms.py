@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
+from catalog.capacity import check_capacity
 from catalog.entries import TermsEntry, TierEntry
 from catalog.fields import MAX_UNITS, decimals_of
 from catalog.matrix import check_matrix
@@ -48,7 +49,8 @@ def check_terms(terms: TermsEntry, charge: str, metered: Metered | None, place: 
     count = len(problems.found)
     _check_numbers(terms, model, place, problems)
     if len(problems.found) == count:
-        _check_tiers(terms.tiers or [], MODELS[model], place.at("tiers"), problems)
+        if model != "capacity":
+            _check_tiers(terms.tiers or [], MODELS[model], place.at("tiers"), problems)
         _check_floor(terms, place, problems)
         per_event = _check_per(terms, model, place, problems)
         _check_meter(terms, model, metered, place, problems)
@@ -57,13 +59,27 @@ def check_terms(terms: TermsEntry, charge: str, metered: Metered | None, place: 
         if per_event and metered is not None and metered.aggregation not in ("sum", "count"):
             text = f"prices each event by itself, so the meter must be a sum or count, not {metered.aggregation}"
             problems.add(place.at("model"), text)
-        tiers = check_matrix(terms, metered, place, problems) if model == "matrix" else _lower_tiers(terms)
+        tiers = _lower_tiers_of(model, terms, metered, place, problems)
         columns = _lower(terms, model, per_event)
         if terms.units is not None and metered is not None and len(problems.found) == count:
             columns, tiers = convert_units(columns, tiers, terms.units, metered, place, problems)
         if len(problems.found) == count:
             return Lowered(columns, tiers)
     return None
+
+
+def _lower_tiers_of(
+    model: str, terms: TermsEntry, metered: Metered | None, place: Place, problems: Problems
+) -> list[dict[str, object]]:
+    if model == "matrix":
+        return check_matrix(terms, metered, place, problems)
+    if metered is not None and metered.meters and model != "capacity":
+        problems.add(place.at("model"), f"{model} is of one meter; a price of several has the model capacity")
+    if model == "capacity":
+        for index, tier in enumerate(terms.tiers or []):
+            _check_tier_numbers(tier, MODELS[model], place.at("tiers", index), problems)
+        return check_capacity(terms, metered, place, problems)
+    return _lower_tiers(terms)
 
 
 def _check_numbers(terms: TermsEntry, model: str, place: Place, problems: Problems) -> None:

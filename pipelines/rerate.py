@@ -135,7 +135,7 @@ def _want(workspace: Workspace, price_id: str, days: tuple[date, date]) -> Wante
         zones=roster.accounts.select("account_id", "zone"),
         stream=f"rerate:{hashlib.sha256(said.encode()).hexdigest()[:16]}",
         first_offset=0,
-        meters=prices["meter_id"].unique().sort().to_list(),
+        meters=sorted({*prices["meter_id"], *prices["meters"].explode().drop_nulls()}),
         is_cost=prices["carrier_id"].null_count() == 0,
     )
 

@@ -10,6 +10,7 @@ import polars as pl
 from rating.aggregates.follow import follow_points
 from rating.aggregates.kinds import KEPT
 from rating.aggregates.points import Points
+from rating.capacity import as_reported, number_recalled, number_tiers
 from rating.counters import Counters
 from rating.recalled import kept_values
 from rating.rejects import REJECTED
@@ -88,7 +89,15 @@ def count_usage(
     back = TAKEN.empty() if taken is None else taken
     if charged.is_empty() and back.is_empty():
         return Counted(COUNTED.empty(), REJECTED.empty())
-    countable = _with_begun(_with_taken(charged, back, terms, events), terms, counters)
+    reported = _with_begun(_with_taken(charged, back, terms, events), terms, counters)
+    if terms.capacity.is_empty():
+        return _count(reported, terms, points, posted)
+    counted = _count(number_tiers(reported, terms), terms, points, posted)
+    return counted._replace(rows=as_reported(counted.rows, reported))
+
+
+def _count(countable: pl.DataFrame, terms: Terms, points: Points | None, posted: Posted | None) -> Counted:
+    """COUNTED of COUNTABLE, and what has to be refused."""
     recalled = _recall_max(countable, terms, posted or NothingPosted())
     known = [points if points is not None else Points(), recalled]
     counted = _carry(countable, terms, known)
@@ -145,7 +154,8 @@ def _recall_max(countable: pl.DataFrame, terms: Terms, posted: Posted) -> Points
     rows = countable.filter((pl.col("aggregation") == "max") & (pl.col("weight") < 0)).unique("key")
     if rows.height:
         names = terms.usage.select("account_id", *AGGREGATE_KEY[:3])[rows["charge"]]
-        recalled.load(posted.aggregates(names.with_columns(rows["usage_period"])).select(POINT_COLUMNS))
+        found = posted.aggregates(names.with_columns(rows["usage_period"])).select(POINT_COLUMNS)
+        recalled.load(found if terms.capacity.is_empty() else number_recalled(found, terms))
     return recalled
 
 

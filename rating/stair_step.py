@@ -1,6 +1,7 @@
 """Stair step: the period costs the flat fee of the tier that the total reaches, and nothing else.
 
 Reaching the next tier replaces the fee of the one before; the row that reaches it carries the difference.
+A capacity price is the same function of a tier's number (rating/capacity.py).
 Source: Chargebee and Maxio `stairstep`; Kill Bill capacity with one unit.
 """
 

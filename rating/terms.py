@@ -63,6 +63,18 @@ CHARGES = FrameSchema(
 """One row per subscription, price version and stretch of time in which it is charged, by a plan or a carrier."""
 
 
+CAPACITY = FrameSchema(
+    "CAPACITY",
+    {
+        "price": pl.UInt32,
+        "meter": pl.UInt32,
+        "bounds": pl.List(pl.Int64),  # 0 and the limits of all tiers but the last, in quanta
+        "unit": pl.Int64,  # quanta of the meter in 1
+    },
+)
+"""One row per price version of several meters, and meter (rating/capacity.py)."""
+
+
 @dataclass(frozen=True)
 class Terms:
     """One book version and one roster version, ready to rate."""
@@ -82,6 +94,7 @@ class Terms:
     event_prices: pl.DataFrame  # EVENT_PRICES
     cells: pl.DataFrame  # CELLS
     dynamic: pl.DataFrame  # DYNAMIC
+    capacity: pl.DataFrame  # CAPACITY
     shares: pl.DataFrame  # SHARES
     share_tiers: pl.DataFrame  # SHARE_TIERS
 
@@ -169,6 +182,9 @@ def _payer_keys(holder: pl.Series, meter: pl.Series) -> Keys:
     return (holder.cast(pl.UInt64) * (1 << 32) + meter.cast(pl.UInt64)).to_numpy()
 
 
+_VERSION = ["price_id", "price_version"]
+
+
 def compile_terms(book: Book, roster: Roster) -> Terms:
     """Compile a published book and roster.
 
@@ -179,10 +195,12 @@ def compile_terms(book: Book, roster: Roster) -> Terms:
         quantity_scale=pl.when(pl.col("aggregation") == "count").then(pl.lit(0, pl.Int8)).otherwise("quantity_scale")
     )
     prices = _all_prices(book, roster, meters)
-    lowered = lower_prices(prices, pl.concat([TIERS.select(book.tiers), TIERS.select(roster.tiers)]))
+    tiers = pl.concat([TIERS.select(book.tiers), TIERS.select(roster.tiers)])
+    lowered = lower_prices(prices, tiers)
     holders = roster.subscriptions.select(pl.col("subscription_id").unique(maintain_order=True)).with_row_index("holder")
     filters = _filter_sets(book)
-    charges = _charges(book, roster, prices.join(lowered.prices, on=["price_id", "price_version"]), holders, filters)
+    priced = _read_by(prices.join(lowered.prices, on=_VERSION), meters)
+    charges = _charges(book, roster, priced, holders, filters)
     shares, share_tiers = compile_shares(book, prices)
     is_usage = pl.col("charge") == "usage"
     return Terms(
@@ -205,6 +223,7 @@ def compile_terms(book: Book, roster: Roster) -> Terms:
         event_prices=lowered.event_prices,
         cells=lowered.cells,
         dynamic=lowered.dynamic,
+        capacity=_capacity(prices.join(lowered.prices, on=_VERSION), tiers, meters),
         shares=shares,
         share_tiers=share_tiers,
     )
@@ -218,6 +237,30 @@ def _all_prices(book: Book, roster: Roster, meters: pl.DataFrame) -> pl.DataFram
         .join(meters.select("meter_id", "meter", "quantity_scale"), on="meter_id", how="left", maintain_order="left")
         .with_columns(pl.col("quantity_scale").fill_null(0))
     )
+
+
+def _read_by(prices: pl.DataFrame, meters: pl.DataFrame) -> pl.DataFrame:
+    """The prices, one of several meters once for each of them, with that one's `meter_id` and `meter`."""
+    several = prices.filter(pl.col("meters").is_not_null())
+    if several.is_empty():
+        return prices
+    each = several.with_columns(meter_id="meters").explode("meter_id").drop("meter")
+    read = each.join(meters.select("meter_id", "meter"), on="meter_id", how="left").select(prices.columns)
+    return pl.concat([prices.filter(pl.col("meters").is_null()), read])
+
+
+def _capacity(prices: pl.DataFrame, tiers: pl.DataFrame, meters: pl.DataFrame) -> pl.DataFrame:
+    """CAPACITY of prices with `price` and `quantity_scale`. In plain integers: they have few tiers."""
+    numbers = dict(meters.select("meter_id", "meter").iter_rows())
+    rows: list[dict[str, object]] = []
+    several = prices.filter(pl.col("meters").is_not_null())
+    for name, version, price, names, scale in several.select(*_VERSION, "price", "meters", "quantity_scale").iter_rows():
+        limits = tiers.filter(price_id=name, price_version=version).sort("tier")["limits"].to_list()
+        for place, meter in enumerate(names):
+            held = [limit[place] for limit in limits[:-1]]
+            bounds = [0, *(int(limit.scaleb(scale)) for limit in held)]
+            rows.append({"price": price, "meter": numbers[meter], "bounds": bounds, "unit": 10**scale})
+    return CAPACITY.build(rows)
 
 
 def _charges(book: Book, roster: Roster, prices: pl.DataFrame, holders: pl.DataFrame, filters: pl.DataFrame) -> pl.DataFrame:

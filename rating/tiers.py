@@ -44,6 +44,7 @@ MODELS: Mapping[str, Callable[[PriceTerms], list[Step]]] = {
     "graduated_percentage": lower_graduated,
     "volume": lower_volume,
     "stair_step": lower_stair_step,
+    "capacity": lower_stair_step,
     "package": lower_package,
     "rated_time": lower_rated_time,
     "matrix": lower_graduated,

@@ -20,7 +20,7 @@ LINES = FrameSchema(
         "price_id": pl.String,
         "price_version": pl.String,
         "meter_id": pl.String,
-        "unit": pl.String,  # of the quantity: the meter's; licence-day for recurring fees
+        "unit": pl.String,  # of the quantity: the meter's; licence-day for fees; tier (its number) for several meters
         "name_en": pl.String,
         "name_zh": pl.String,
         "usage_period": pl.Date,  # what the line pays for: half-open

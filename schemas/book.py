@@ -59,6 +59,7 @@ PRICES = FrameSchema(
         "carrier_id": pl.String,  # whose tariff it is of: what we owe for the same event; null for a price of a plan
         "charge": pl.String,  # usage | recurring
         "meter_id": pl.String,  # null for recurring
+        "meters": pl.List(pl.String),  # capacity: all meters it looks at, meter_id first; null otherwise
         "model": pl.String,  # docs/CATALOG.md lists them; flat for recurring
         "currency": pl.String,
         "interval": pl.String,  # recurring: month | year; null for usage
@@ -99,6 +100,7 @@ TIERS = FrameSchema(
         "package_size": AMOUNT,  # units in a package, each begun one due whole; null: priced by unit
         "per_units": AMOUNT,  # units that unit_price is for, for example 60 seconds; null: one unit or package
         "flat": AMOUNT,  # due once when the tier is reached
+        "limits": pl.List(AMOUNT),  # capacity: what the tier holds of each of the meters; null for the last
     },
 )
 """One row per price version and tier; tiers join without gap from 0. Models without tiers have one."""

@@ -66,7 +66,7 @@ POSITION_KEY = ["stream", "stream_partition", "stream_offset", "stream_row"]
 POINT_COLUMNS = [
     *POSITION_KEY,
     *AGGREGATE_KEY,
-    *("event_source", "event_id", "occurred_at", "quantity_quanta", "value", "corrects"),
+    *("meter_id", "event_source", "event_id", "occurred_at", "quantity_quanta", "value", "corrects"),
 ]
 """What a usage row says of its event: all that an aggregate needs that looks at its events and not only at their total."""
 

@@ -266,7 +266,7 @@ MISTAKES: list[tuple[str, str, str, list[str]]] = [
         "model: graduated",
         "model: gradated",
         [
-            "13:20: plans.0.prices.0.versions.0.model: 'gradated' is none of per_unit, graduated, volume, stair_step, package, percentage, graduated_percentage, multiplier, rated_time, matrix, dynamic, flat; did you mean 'graduated'?"
+            "13:20: plans.0.prices.0.versions.0.model: 'gradated' is none of per_unit, graduated, volume, stair_step, capacity, package, percentage, graduated_percentage, multiplier, rated_time, matrix, dynamic, flat; did you mean 'graduated'?"
         ],
     ),
     (

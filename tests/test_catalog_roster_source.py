@@ -272,7 +272,7 @@ MISTAKES: list[tuple[str, str, str, list[str]]] = [
         "discount: 15%",
         "fee: 3",
         [
-            "20:5: overrides.0.model: flat is for recurring prices; use one of per_unit, graduated, volume, stair_step, package, percentage, graduated_percentage, multiplier, rated_time, matrix, dynamic"
+            "20:5: overrides.0.model: flat is for recurring prices; use one of per_unit, graduated, volume, stair_step, capacity, package, percentage, graduated_percentage, multiplier, rated_time, matrix, dynamic"
         ],
     ),
     (

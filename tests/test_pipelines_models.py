@@ -54,6 +54,25 @@ CASES = {
 }
 
 
+CASES["capacity"] = Case(
+    "{id: rooms, event_type: room.sampled, aggregation: max, property: n, unit: room}\n"
+    "  - {id: seats, event_type: seat.sampled, aggregation: max, property: n, unit: seat}",
+    "meters: [rooms, seats], versions: [{valid_from: 2026-01-01, model: capacity, tiers: ["
+    "{limits: {rooms: 10, seats: 100}, flat: 1}, {limits: {rooms: 20, seats: 200}, flat: 10}, {flat: 100}]}",
+    "model: capacity, tiers: [{limits: {rooms: 9, seats: 100}, flat: 3}, {flat: 30}]",
+    [
+        ("a", "room.sampled", {"n": 9}, 3),
+        ("b", "seat.sampled", {"n": 150}, 5),
+        ("c", "room.sampled", {"n": 21}, 9),
+        ("d", "seat.sampled", {"n": 100}, 9),
+    ],
+    Decimal(100),
+    "c",
+    Decimal(10),
+    Decimal(30),
+)
+
+
 def message(name: str, kind: str, data: dict[str, object], day: int, **more: object) -> bytes:
     event: dict[str, object] = {"specversion": "1.0", "id": name, "source": "/extra", "type": kind, "subject": "lantian-extra"}
     return orjson.dumps(event | {"time": f"2026-10-{day:02}T12:00:00+08:00", "data": data} | more)
@@ -62,14 +81,21 @@ def message(name: str, kind: str, data: dict[str, object], day: int, **more: obj
 def opened(root: Path, case: Case) -> Shop:
     """The template with an add-on that has the price, held by lantian."""
     shop = Shop(root / "shop", publish=False)
-    plan = f"{{id: extra, kind: addon, name: Extra, currency: CNY, prices: [{{id: extra.price, name: Extra, {case.price}]}}]}}"
     folder = shop.workspace.root
-    (folder / "catalog" / "extra.yaml").write_text(f"meters:\n  - {case.meters}\nplans:\n  - {plan}\n")
+    write_catalog(shop, case)
     (folder / "roster" / "extra.yaml").write_text(
         "subscriptions:\n  - {id: lantian-extra, account: lantian, plan: extra, from: 2026-01-01}\n"
     )
     shop.workspace.publish()
     return shop
+
+
+def write_catalog(shop: Shop, case: Case, *later: str) -> None:
+    """The meters and the add-on, with these versions of the price behind the first."""
+    versions = ", ".join([case.price, *later])
+    plan = f"{{id: extra, kind: addon, name: Extra, currency: CNY, prices: [{{id: extra.price, name: Extra, {versions}]}}]}}"
+    text = f"meters:\n  - {case.meters}\nplans:\n  - {plan}\n"
+    (shop.workspace.root / "catalog" / "extra.yaml").write_text(text)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -91,8 +117,8 @@ def test_a_model_keeps_every_promise_of_the_ledger(name: str, tmp_path: Path) ->
     book, roster = shop.workspace.read_sources()
     assert compare_draft(shop.workspace, OCTOBER, book, roster).customers["difference"].sum() == 0
 
-    version = f"valid_from: 2026-10-01, {case.later}"
-    shop.edit("catalog/extra.yaml", "}]}]}", f"}}, {{{version}}}]}}]}}")
+    write_catalog(shop, case, f"{{valid_from: 2026-10-01, {case.later}}}")
+    shop.workspace.publish()
     draft = compare_draft(shop.workspace, OCTOBER, *shop.workspace.read_sources())
     assert round(case.total_later - case.total_without, 2) == draft.customers["difference"].sum()
     rerate(shop.workspace, "extra.price", date(2026, 10, 1), date(2026, 11, 1), post=True)

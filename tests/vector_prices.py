@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.rating_world import Row, World, one_price, tiers
 from tests.test_catalog_units import said
+from tests.test_rating_capacity import capacity
 from tests.vector_cases import Case, decimals
 
 
@@ -92,6 +93,13 @@ def blocks(policy: str, listed: list[Case]) -> tuple[str, list[Row]]:
     return model, [row | {"package_size": Decimal(tier["block_size"])} for row, tier in zip(made, listed, strict=True)]
 
 
+def write_capacity(charge: Case, *, scale: int, **more: Any) -> World:
+    """A meter for each unit; the last tier goes on without limits."""
+    units = list(charge["tiers"][0]["limits"])
+    limits = [{unit: Decimal(tier["limits"][unit]) for unit in units} for tier in charge["tiers"][:-1]]
+    return capacity(limits, [Decimal(tier["price"]) for tier in charge["tiers"]], units, scale=scale)
+
+
 def percent(text: str) -> str:
     return str(Decimal(text) / 100)
 
@@ -106,6 +114,7 @@ PERIOD_WRITERS: dict[str, tuple[Callable[..., World], set[str]]] = {
     "graduated_percentage": (write_rates, {"tiers"}),
     "multiplier": (write_multiplier, {"multiplier", "commitment"}),
     "block_tiers": (write_blocks, {"policy", "tiers"}),
+    "capacity_tier": (write_capacity, {"tiers"}),
     "block_tiers_multi": (write_blocks_of_units, {"policy", "units"}),
 }
 """Model -> how it is written as a price, and the parameters that this understands; any other fails the case."""

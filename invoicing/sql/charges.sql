@@ -1,4 +1,5 @@
 -- One row per account, subscription, price version and usage period that the run is to bill: exact sums, nothing rounded.
+-- A price of several meters is one row all the same; the first of their names stands for them.
 -- in:   unbilled, quantity_units (quantity_scale, unit: 10^-scale)
 -- out:  account_id, subscription_id, charge, price_id, price_version, meter_id, tax_class, currency, usage_period,
 --       usage_period_end, late, events, quantity (what the rows add to the aggregate, in units), exact_amount
@@ -9,7 +10,7 @@ with measured as (
         unbilled.charge,
         unbilled.price_id,
         unbilled.price_version,
-        unbilled.meter_id,
+        min(unbilled.meter_id) as meter_id,
         unbilled.tax_class,
         unbilled.currency,
         unbilled.usage_period,
@@ -27,7 +28,6 @@ with measured as (
         unbilled.charge,
         unbilled.price_id,
         unbilled.price_version,
-        unbilled.meter_id,
         unbilled.tax_class,
         unbilled.currency,
         unbilled.usage_period,
@@ -42,7 +42,7 @@ select
     measured.charge,
     measured.price_id,
     measured.price_version,
-    measured.meter_id,
+    min(measured.meter_id) as meter_id,
     measured.tax_class,
     measured.currency,
     measured.usage_period,
@@ -59,7 +59,6 @@ group by
     measured.charge,
     measured.price_id,
     measured.price_version,
-    measured.meter_id,
     measured.tax_class,
     measured.currency,
     measured.usage_period,

@@ -5,7 +5,12 @@
 -- out:  the columns of LINES without tax_amount, and net_minor (whole minor units), tax_rate as DECIMAL(12,10)
 -- args: period
 with named as (
-    select prices.price_id, prices.price_version, min(prices.name_en) as name_en, min(prices.name_zh) as name_zh
+    select
+        prices.price_id,
+        prices.price_version,
+        min(prices.model) as model,
+        min(prices.name_en) as name_en,
+        min(prices.name_zh) as name_zh
     from prices
     group by prices.price_id, prices.price_version
 ),
@@ -71,7 +76,11 @@ select
     billable.price_id,
     billable.price_version,
     billable.meter_id,
-    case when billable.charge = 'recurring' then 'licence-day' else meters.unit end as unit,
+    case
+        when billable.charge = 'recurring' then 'licence-day'
+        when coalesce(named.model, listed.model) = 'capacity' then 'tier'
+        else meters.unit
+    end as unit,
     coalesce(limit_names.name_en, named.name_en, listed.name_en, billable.price_id) as name_en,
     coalesce(limit_names.name_zh, named.name_zh, listed.name_zh, billable.price_id) as name_zh,
     billable.usage_period,
