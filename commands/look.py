@@ -22,7 +22,7 @@ def explain(
     limit: Annotated[int, typer.Option(help="Rows of the ledger shown.")] = 20,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Explain an invoice line: price version, tiers, and each event with its aggregate before and after.
+    """Explain an invoice line: price version, tiers, each event with its aggregate, and what partners and carriers get.
 
     Example: `boss explain INV-2026-000001 1`
     """

@@ -37,6 +37,7 @@ class Explanation:
     terms: pl.DataFrame  # the price version, one row
     tiers: pl.DataFrame  # tiers touched, with the rows and amounts that ended in each
     postings: pl.DataFrame  # the first rows behind the line, in the order they were posted
+    parties: pl.DataFrame  # what partners and carriers get of the events shown, in the same order
     omitted: int  # rows behind the line that are not in `postings`
     omitted_amount: Decimal
     steps: pl.DataFrame  # from the exact sum to the total of the line: step, amount
@@ -46,10 +47,12 @@ class Explanation:
         """Title and frame of each part, from the line down."""
         shown, rows = self.postings.height, self.postings.height + self.omitted
         price = [("Price version", self.terms), ("Tiers touched", self.tiers)]
+        parties = [("What partners and carriers get of them", self.parties)] if self.parties.height else []
         return [
             (f"Invoice {self.invoice_no}, line {self.line['line'][0]}", self.line),
             *(price if self.limit.is_empty() else [("What was agreed and what counted", self.limit)]),
             (f"Rows of the ledger ({shown} of {rows})", self.postings),
+            *parties,
             ("From the rows to the line", self.steps),
         ]
 
@@ -110,6 +113,7 @@ def explained_lines(ledger: Ledger, invoice_no: str) -> pl.DataFrame:
 def _explain(connection: duckdb.DuckDBPyConnection, invoice_no: str, line: pl.DataFrame, limit: int) -> Explanation:
     add_table(connection, "explained_line", line)
     postings = run_query(connection, load_query("line_postings"), {"rows": limit})
+    add_table(connection, "explained_rows", postings)
     tiers = run_query(connection, load_query("line_tiers"))
     row = line.row(0, named=True)
     events, amount = int(tiers["events"].sum()), sum(tiers["amount"].to_list(), Decimal(0))
@@ -124,6 +128,7 @@ def _explain(connection: duckdb.DuckDBPyConnection, invoice_no: str, line: pl.Da
         terms=run_query(connection, load_query("line_terms")),
         tiers=tiers,
         postings=postings,
+        parties=run_query(connection, load_query("line_parties")),
         omitted=events - postings.height,
         omitted_amount=amount - sum(postings["amount"].to_list(), Decimal(0)),
         steps=_steps(row["exact_amount"], row["net_amount"], row["tax_amount"], row["currency"]),

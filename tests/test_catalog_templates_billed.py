@@ -18,6 +18,7 @@ from catalog.templates import template_names
 from cli import app
 from pipelines.bill_run import preview
 from pipelines.rate_file import rate_chunks
+from pipelines.sql_access import query_workspace
 from pipelines.usage_file import read_usage_file
 from pipelines.workspace import Workspace
 from schemas.period import Period
@@ -243,3 +244,32 @@ def test_the_agency_of_the_marketplace_gets_its_share_of_the_commissions(tmp_pat
     shares = workspace.ledger().postings.scan().filter(pl.col("role") == "share").collect()
     assert shares["partner_id"].unique().to_list() == ["handelshilfe"]
     assert shares["amount"].sum() == Decimal("2.5215")  # 15 % of 10.31 + 6.50
+
+
+def test_calls_of_the_telecom_template_cost_what_their_carriers_say_and_leave_the_margin_that_its_readme_tells(
+    tmp_path: Path,
+) -> None:
+    workspace = Workspace.create(tmp_path / "w", "telecom", "2026-11")
+    workspace.publish()
+    delivered = [
+        ("447700900001", 61, "national", "britline", "447911123456"),
+        ("447700900001", 5, "chile", "worldtel", "56912345678"),
+        ("447700900002", 67, "europe", "worldtel", "4915112345678"),
+    ]
+    usage: list[Usage] = [
+        ("call.ended", who, {"seconds": str(seconds), "destination": zone, "carrier": carrier, "called": number})
+        for who, seconds, zone, carrier, number in delivered
+    ]
+    path = usage_file(tmp_path / "usage.ndjson", [*usage, call("447700900002", 60, "national")])
+    rate_chunks(workspace, read_usage_file(path, chunk_rows=1000, received_at_ms=RECEIVED_MS), lambda _: None)
+    left = query_workspace(workspace, "select revenue, share, cost, margin from margin order by occurred_at").rows()
+    assert left == [
+        tuple(map(Decimal, row))
+        for row in [
+            ("0.1517", "0.034875", "0.0122", "0.104625"),
+            ("0.8", "0.165", "0.14", "0.495"),
+            ("0", "0", "0.036", "-0.036"),
+            ("0", "0", "0", "0"),
+        ]
+    ]
+    assert "keep 0.104625" in (workspace.root / "README.md").read_text(encoding="utf-8")

@@ -80,6 +80,32 @@ def test_a_fee_is_explained_by_the_row_its_run_posted(tmp_path: Path) -> None:
     assert told.postings.select("stream", "quantity", "amount").rows() == [("run:2026-10", 30, 310)]
 
 
+def test_shares_and_costs_of_the_events_stand_beside_them(tmp_path: Path) -> None:
+    world = with_fee(minutes_world()).price("extra", tiers((None, "1")))
+    world.accounts[0]["partner_id"] = "agent"
+    world.cost("telco.minutes", tiers((None, "0.1")), "telco").share("usage", "0.5", of="margin").share("seat", "0.2")
+    office = Office(tmp_path / "parties", world)
+    office.rate(used("a", "8"), used("b", "16"), used("c", "8", "beta-1"))
+    office.bill(OCTOBER)
+    lines = explained_lines(office.ledger, "INV-2026-000001")
+    number = dict(lines.select("price_id", "line").iter_rows())
+    told = explain(office.workspace, "INV-2026-000001", number["usage"], limit=1)
+    assert told.parties.select("event_id", "role", "partner_id", "price_id", "after_quantity", "amount").rows() == [
+        ("a", "cost", "telco", "telco.minutes", 8, Decimal("0.8")),
+        ("a", "share", "agent", "telco.minutes", 8, Decimal("-0.4")),
+        ("a", "share", "agent", "usage", 8, Decimal("0.5")),
+    ]
+    assert [title for title, _ in told.sections()][4] == "What partners and carriers get of them"
+    other = explain(office.workspace, "INV-2026-000001", number["extra"])
+    assert other.parties.filter(role="cost").select("event_id", "amount").rows() == [
+        ("a", Decimal("0.8")),
+        ("b", Decimal("1.6")),
+    ]
+    assert set(other.parties["price_id"]) == {"telco.minutes"}
+    fee = explain(office.workspace, "INV-2026-000001", number["seat"])
+    assert fee.parties.select("role", "price_id", "amount").rows() == [("share", "seat", Decimal(62))]
+
+
 def test_an_unknown_invoice_or_line_is_named(office: Office) -> None:
     with pytest.raises(NoSuchInvoice, match="no invoice INV-2026-000099"):
         explain(office.workspace, "INV-2026-000099", 1)
