@@ -44,7 +44,7 @@ beside as (
         on coalesce(unbilled.event_source, '') = coalesce(events.event_source, '')
         and coalesce(unbilled.event_id, '') = coalesce(events.event_id, '')
     left join tariffs on unbilled.price_id = tariffs.price_id
-    where unbilled.role <> 'revenue'
+    where unbilled.role in ('share', 'cost')
         and (
             tariffs.price_id is not null
             or (unbilled.price_id = explained_line.price_id and unbilled.price_version = explained_line.price_version)

@@ -28,7 +28,7 @@ with placed as (
         end as revenue_amount
     from placed as s
     left join placed as r
-        on r.role <> 'share'
+        on r.role in ('revenue', 'cost')
         and r.stream = s.stream and r.stream_partition = s.stream_partition and r.stream_offset = s.stream_offset
         and r.event_source = s.event_source and r.event_id = s.event_id
         and r.subscription_id = s.subscription_id and r.price_id = s.price_id and r.price_version = s.price_version

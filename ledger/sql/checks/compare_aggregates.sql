@@ -14,7 +14,7 @@ with visits as (
         after_quanta as state,
         cast(1 as bigint) as visit
     from postings
-    where role <> 'share' and charge = 'usage'
+    where role in ('revenue', 'cost') and charge = 'usage'
     union all
     select
         counted_for,
@@ -24,7 +24,7 @@ with visits as (
         coalesce(before_quanta, cast(0 as bigint)) as state,
         cast(-1 as bigint) as visit
     from postings
-    where role <> 'share' and charge = 'usage'
+    where role in ('revenue', 'cost') and charge = 'usage'
 ), ends as (
     select
         counted_for,
