@@ -28,6 +28,7 @@ class LimitEntry(Entry):
 class CommitmentEntry(LimitEntry):
     amount: Price
     over: Literal["period", "term"] = "period"
+    spent: Price | None = None
     true_up: Flag = True
     overage_factor: Price | None = None
     tax_class: Id = "standard"
@@ -36,6 +37,7 @@ class CommitmentEntry(LimitEntry):
 class CapEntry(LimitEntry):
     amount: Price
     over: Literal["period", "term"] = "period"
+    spent: Price | None = None
     tax_class: Id = "standard"
 
 

@@ -164,6 +164,8 @@ class LimitReader:
             self.problems.add(place.at("valid_to"), "is missing; an amount over a term needs the day on which the term ends")
         if entry.over == "term" and entry.prorate is not None:
             self.problems.add(place.at("prorate"), "does not belong to an amount over a term, which is due whole", key=True)
+        if entry.over == "period" and entry.spent is not None:
+            self.problems.add(place.at("spent"), "is of a term; say 'over: term' or remove it", key=True)
         if isinstance(entry, CommitmentEntry):
             factor = entry.overage_factor
             if not entry.true_up and factor is None:
@@ -178,7 +180,7 @@ class LimitReader:
             self.problems.add(place.at("tax_class"), f"tax class '{entry.tax_class}' has no rate under 'taxes:'{hint}")
         if entry.over == "term":
             self.check_term(entry, party, place)
-        row: Row = {"over": entry.over, "tax_class": entry.tax_class}
+        row: Row = {"over": entry.over, "spent": entry.spent, "tax_class": entry.tax_class}
         if isinstance(entry, CommitmentEntry):
             row |= {"true_up": entry.true_up, "overage_factor": entry.overage_factor}
         return row

@@ -31,6 +31,7 @@ LIMITS = FrameSchema(
         "covers": pl.List(pl.String),  # prices, of a pool in the order in which it covers them; null: all that the party has
         "fees": pl.Boolean,  # recurring fees count too
         "amount": AMOUNT,  # money; null for a pool of units
+        "spent": AMOUNT,  # over a term: what counts of the time before billing began here; null: nothing
         "units": AMOUNT,  # a pool of units; null for money
         "per_licence": pl.Boolean,  # so much for each licence of the plan
         "prorated": pl.Boolean,  # by the days of the usage period on which it holds

@@ -118,6 +118,7 @@ def test_limits_of_a_customer_are_in_its_currency_and_zone(tmp_path: Path) -> No
             f"commitments: [{{{PLAN}, amount: 5, true_up: false}}]",
             "does nothing; with 'true_up: false' it needs an 'overage_factor'",
         ),
+        (f"caps: [{{{PLAN}, amount: 5, spent: 3}}]", "spent: is of a term; say 'over: term' or remove it"),
         (f"commitments: [{{{PLAN}, amount: 5, overage_factor: 1}}]", "overage_factor: 1 should be a factor other than 1"),
         (f"commitments: [{{{PLAN}, amount: 5, overage_factor: 101}}]", "overage_factor: 101 should be a factor other than 1"),
         (f"pools: [{{{PLAN}, covers: [video]}}]", "pools.0: needs either 'units' or 'amount' (money)"),

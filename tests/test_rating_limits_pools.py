@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rating.limits.apply import apply_limits
+from rating.limits.frames import COSTS
 from rating.limits.pools import RollingBalance
 from schemas.period import Period
 from tests.limits_world import OCTOBER, Till, paid
@@ -149,6 +150,28 @@ def test_late_usage_of_a_closed_period_takes_from_what_was_kept() -> None:
     assert till.amounts(till.close(NOVEMBER)) == {("2026-11", "pool"): Decimal(-450)}
     till.rate(used("phone", 80, name="late"))
     assert till.amounts(till.close(DECEMBER)) == {("2026-10", "pool"): Decimal(-240), ("2026-11", "pool"): Decimal(90)}
+
+
+def test_subscriptions_that_share_an_aggregate_share_what_its_tiers_give_back() -> None:
+    made = shared("80", covers=["video"])
+    till = Till(made)
+    limits = till.limits()
+    row = {"account_id": "acme", "counted_for": "acme", "price_id": "video", "price_version": "2026-01-01", "fee": False}
+    parts = [("acme-1", 90, 180), ("acme-2", 60, 70)]  # 150 of both cost 250
+    costs = pl.DataFrame(
+        [
+            row | {"subscription_id": name, "month": "2026-10", "quanta": quanta, "scaled": amount * 10**18}
+            for name, quanta, amount in parts
+        ],
+        schema_overrides={"scaled": pl.Int128},
+    )
+    for order in (costs, costs.reverse()):
+        dues = apply_limits(order.select(COSTS.names()), limits, OCTOBER, OCTOBER)
+        # 80 units off 150: the last 50 at 1, then 30 at 2; all of them are units of acme-1, the first by name
+        assert dues.select("subscription_id", "counted", "scaled").rows() == [("acme-1", 80, -110 * 10**18)]
+    wide = shared("100", covers=["video"])
+    dues = apply_limits(costs.select(COSTS.names()), Till(wide).limits(), OCTOBER, OCTOBER)
+    assert dues.select("subscription_id", "scaled").rows() == [("acme-1", -130 * 10**18), ("acme-2", -20 * 10**18)]
 
 
 EVENTS = st.lists(

@@ -108,6 +108,19 @@ def test_a_contract_is_trued_up_when_its_last_usage_period_is_closed() -> None:
     assert till.amounts(till.close(DECEMBER.next())) == {("2026-12", "limit"): Decimal(-14)}
 
 
+def test_what_was_spent_before_billing_began_here_counts_for_a_contract() -> None:
+    began: dict[str, Any] = TERM | {"valid_from": instant("2026-07-01"), "spent": Decimal(700)}
+    made = committed("1000", overage_factor=Decimal(2), **began)
+    made.limit("cap", "most", account_id="acme", amount=Decimal(1010), **began)
+    till = Till(made).rate(used(100), used(55, NOVEMBER))
+    assert [till.amounts(till.close(month)) for month in MONTHS] == [
+        {},
+        {("2026-11", "limit/overage"): Decimal(10), ("2026-11", "most"): Decimal(-10)},
+        {},
+    ]
+    assert till.amounts(Till(committed("1000", **began)).close(DECEMBER)) == {("2026-12", "limit"): Decimal(300)}
+
+
 def test_the_overage_of_a_contract_begins_in_the_period_that_crosses_it() -> None:
     till = Till(committed("100", overage_factor=Decimal(3), **TERM)).rate(used(40), used(30, NOVEMBER), used(10, DECEMBER))
     assert [till.amounts(till.close(month)) for month in MONTHS] == [

@@ -41,7 +41,7 @@ def usage_periods(spans: pl.DataFrame, first: Period, last: Period) -> pl.DataFr
 
 
 def add_sizes(placed: pl.DataFrame, by: list[str]) -> pl.DataFrame:
-    """One row per `by` with `size`: how much there is in the usage period.
+    """One row per `by`, in that order, with `size`: how much there is in the usage period.
 
     By the day where the span that is in force last says so, each span then giving its part; otherwise that one's, whole.
 
@@ -57,4 +57,5 @@ def add_sizes(placed: pl.DataFrame, by: list[str]) -> pl.DataFrame:
             pl.col("usage_period", "usage_period_end").first(),
             size=pl.when(pl.col("prorated").sort_by("from_day").last()).then(pl.col("part").sum()).otherwise(last),
         )
+        .sort(by)
     )

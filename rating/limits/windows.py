@@ -1,6 +1,7 @@
 """Commitments and caps: money held against an amount, in each usage period or over a contract.
 
-    T = what the lines that it covers cost, added up from the first usage period of the contract (or in this one alone)
+    T = what the lines that it covers cost, added up from the first usage period of the contract (or in this one alone),
+        with what was spent of a contract before billing began here
 
     commitment   max(0, amount - T)              when its last usage period is closed: what is missing
     overage      (T - amount) x (factor - 1)     as far as T is beyond the amount: it costs so many times
@@ -32,7 +33,7 @@ def bound_windows(grants: pl.DataFrame, costs: pl.DataFrame, limits: Limits) -> 
         grants: GRANTS of these limits, of all usage periods from the first one that counts.
     """
     told = limits.limits.select(
-        "limit", "limit_id", "kind", "over", "version", "true_up", "overage_factor", "currency", "tax_class", "valid_to"
+        "limit", "limit_id", "kind", "over", "version", "true_up", "overage_factor", "currency", "tax_class", "spent"
     )
     covered = cover_lines(grants, costs, limits)
     money = covered.with_columns(costs["scaled"].gather(covered["line"])).group_by("grant").agg(pl.col("scaled").sum())
@@ -44,7 +45,7 @@ def bound_windows(grants: pl.DataFrame, costs: pl.DataFrame, limits: Limits) -> 
         .join(limits.spans.group_by("limit", *PARTY).agg(pl.col("to_day").max()), on=["limit", *PARTY])
         .sort("month")
         .with_columns(pl.col("scaled").fill_null(0))
-        .with_columns(reached=pl.col("scaled").cum_sum().over(window))
+        .with_columns(reached=pl.col("scaled").cum_sum().over(window) + pl.col("spent").to_physical().fill_null(0))
     )
     if rows.filter((pl.col("reached").abs() >= MOST) | (pl.col("size") >= MOST)).height:
         raise BrokenPromise("a commitment or cap, or what it is held against, is beyond what is exact")
