@@ -48,6 +48,11 @@ class _Parties:
         self.problems = problems
         self.accounts = {row["account_id"]: row for row in accounts.iter_rows(named=True)}
         self.owners: dict[str, str] = dict(holdings.select("subscription_id", "account_id").rows())
+        self.plans = {
+            (key, name): set(held)
+            for key in ("account_id", "subscription_id")
+            for name, held in holdings.group_by(key).agg(pl.col("plan_id").unique()).rows()
+        }
         self.classes: dict[str, set[str]] = {}
         for country, tax_class in book.taxes.select("country", "tax_class").rows():
             self.classes.setdefault(country, set()).add(tax_class)
@@ -73,4 +78,5 @@ class _Parties:
             account["zone"],
             account["billing_day"],
             frozenset(self.classes.get(account["country"], ())),
+            frozenset(self.plans.get((f"{what}_id", str(name)), ())),
         )

@@ -41,6 +41,7 @@ class Party(NamedTuple):
     zone: str
     billing_day: int | None
     tax_classes: frozenset[str]
+    plans: frozenset[str] | None = None  # those that it holds at some time; null for a plan
 
 
 FindParty = Callable[[Entries, Place], Party | None]
@@ -95,6 +96,7 @@ class LimitReader:
         self.check_numbers(entry, place)
         if party is None or len(self.problems.found) > count:
             return
+        self.check_holds(entry, party, place)
         start = to_instant(entry.valid_from, party.zone)
         end = None if entry.valid_to is None else to_instant(entry.valid_to, party.zone)
         if end is not None and end <= start:
@@ -135,6 +137,14 @@ class LimitReader:
             where = self.ids[name] or "the price book"
             self.problems.add(place.at("id"), f"there is another limit '{name}' in {where}; ids are unique")
         self.ids.setdefault(name, place)
+
+    def check_holds(self, entry: Entries, party: Party, place: Place) -> None:
+        """What a customer's limit covers is of plans that the customer holds."""
+        for index, name in enumerate(entry.covers if party.plans is not None else ()):
+            plan = self.prices[name].plan_id if name in self.prices else name
+            if plan not in (party.plans or ()):
+                text = f"'{name}' is of plan '{plan}', which {party.key.removesuffix('_id')} '{party.name}' does not hold"
+                self.problems.add(place.at("covers", index), text)
 
     def find_covers(self, entry: Entries, place: Place) -> list[str]:
         """The prices it names, those of plans written out, in order and once each."""

@@ -30,6 +30,9 @@ plans:
       - {id: space, name: Space, meter: space, versions: [{valid_from: 2026-01-01, model: per_unit, unit_price: 1}]}
       - {id: calls, name: Calls, meter: phone, versions: [{valid_from: 2026-01-01, model: per_unit, unit_price: 1, fixed: 1}]}
       - {id: fee, name: Fee, recurring: month, versions: [{valid_from: 2026-01-01, fee: 10}]}
+  - id: side
+    name: Side
+    prices: [{id: side.phone, name: P, meter: phone, versions: [{valid_from: 2026-01-01, model: per_unit, unit_price: 1}]}]
 taxes: [{country: CN, rate: 6%, valid_from: 2020-01-01}]
 """
 ROSTER = """\
@@ -164,6 +167,14 @@ def test_a_mistake_in_a_limit_of_the_book_is_named(tmp_path: Path, text: str, sa
             "caps: [{id: l, account: acme, name: L, amount: 5, over: term, prorate: true, "
             "valid_from: 2026-01-05, valid_to: 2027-01-05}]",
             "prorate: does not belong to an amount over a term, which is due whole",
+        ),
+        (
+            f"caps: [{{{ACME}, amount: 5, covers: [side.phone]}}]",
+            "'side.phone' is of plan 'side', which account 'acme' does not hold",
+        ),
+        (
+            f"caps: [{{id: l, subscription: acme-1, {FROM}, amount: 5, covers: [side]}}]",
+            "covers.0: 'side' is of plan 'side', which subscription 'acme-1' does not hold",
         ),
         (f"pools: [{{{ACME}, amount: 5, per: licence}}]", "per: only a pool of a plan knows how many licences there are"),
         (
