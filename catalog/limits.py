@@ -26,7 +26,7 @@ class PriceFacts(NamedTuple):
 
     plan_id: str
     is_fee: bool
-    per_event: bool
+    by_total: bool  # what it costs is a function of the units of a usage period, and of nothing else
     unit: str | None
     scale: int
 
@@ -49,7 +49,7 @@ FindParty = Callable[[Entries, Place], Party | None]
 
 
 def price_facts(prices: Iterable[Mapping[str, object]], meters: Iterable[Mapping[str, object]]) -> dict[str, PriceFacts]:
-    """Facts of each price, of all its versions together: per event if any is.
+    """Facts of each price, of all its versions together: by the total if all are.
 
     Args:
         prices, meters: Rows of PRICES and METERS.
@@ -64,7 +64,7 @@ def price_facts(prices: Iterable[Mapping[str, object]], meters: Iterable[Mapping
         facts[name] = PriceFacts(
             plan_id=str(row["plan_id"]),
             is_fee=row["charge"] == "recurring",
-            per_event=row["per"] == "event" or (before is not None and before.per_event),
+            by_total=row["per"] != "event" and row["meters"] is None and (before is None or before.by_total),
             unit=None if meter is None else str(meter["unit"]),
             scale=0 if meter is None else int(str(meter["quantity_scale"] or 0)),
         )
@@ -238,8 +238,8 @@ class LimitReader:
             self.problems.add(place.at("covers"), "is missing; name the prices whose units are in the pool")
             return
         for name, price in covers:
-            if price.per_event:
-                text = f"'{name}' prices each event by itself, so units cannot be taken off its total; use a pool of money"
+            if not price.by_total:
+                text = f"'{name}' is not priced by the total of a unit, so units cannot be taken off it; use a pool of money"
                 self.problems.add(place.at("covers"), text)
         counted = sorted({(price.unit or "", price.scale) for _, price in covers})
         if len(counted) > 1:

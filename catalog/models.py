@@ -62,7 +62,7 @@ MODELS = {
     "graduated": Model(("tiers",), _TIERED, _PACKED),
     "volume": Model(("tiers",), _TIERED, _PACKED),
     "stair_step": Model(("tiers",), _TIERED, ("flat",)),
-    "capacity": Model(("tiers",), ("flat_at_zero", "cap"), ("limits", "flat"), ("flat",), per="period"),
+    "capacity": Model(("tiers",), ("flat_at_zero", "cap", *_FLOOR), ("limits", "flat"), ("flat",), per="period"),
     "package": Model(("package_size", "price"), _ANY),
     "percentage": Model(("rate",), _PLAIN, of_money=True),
     "graduated_percentage": Model(("tiers",), _TIERED, ("rate", "flat"), of_money=True),

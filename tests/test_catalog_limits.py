@@ -129,7 +129,7 @@ def test_limits_of_a_customer_are_in_its_currency_and_zone(tmp_path: Path) -> No
         (f"pools: [{{{PLAN}, units: 0, covers: [video]}}]", "units: is 0; write how much is in the pool"),
         (f"pools: [{{{PLAN}, units: 5.125, covers: [video]}}]", "units: 5.125 has 3 decimals; the meter counts 2"),
         (f"pools: [{{{PLAN}, units: 5, covers: [video, space]}}]", "covers: is in GB with 0 decimals, minute with 2 decimals"),
-        (f"pools: [{{{PLAN}, units: 5, covers: [calls]}}]", "covers: 'calls' prices each event by itself"),
+        (f"pools: [{{{PLAN}, units: 5, covers: [calls]}}]", "covers: 'calls' is not priced by the total of a unit"),
         (f"pools: [{{{PLAN}, units: 5, fees: true, covers: [fee]}}]", "fees: does not belong to a pool of units"),
         (f"pools: [{{{PLAN}, units: 5, covers: [l]}}]", "covers.0: there is no price or plan 'l'"),
         (

@@ -121,3 +121,17 @@ def test_a_month_costs_its_usage_or_the_floor_by_the_day(
     till.close(NOVEMBER)
     least = (floor * (32 - first_day) / 31).quantize(Decimal("1e-18"), ROUND_HALF_UP)
     assert paid(till, "2026-10") == max(Decimal(sum(quantities)) / 2, least)
+
+
+def test_a_price_of_several_meters_has_one_floor() -> None:
+    made = World().account().subscription()
+    rows: list[Row] = []
+    for number, (fee, held) in enumerate([(30, [Decimal(5), Decimal(5)]), (90, None)]):
+        bounds: Row = {"tier": number, "tier_from": Decimal(number), "tier_to": None if held is None else Decimal(1)}
+        rows.append(bounds | {"unit_price": Decimal(0), "flat": Decimal(fee), "limits": held})
+    for name in ("rooms", "seats"):
+        made.meter(name, event_type=name, aggregation="max")
+    capacity: dict[str, Any] = {"model": "capacity", "meter_id": "rooms", "meters": ["rooms", "seats"]}
+    made.price("usage", rows, own=False, floor=Decimal(100), floor_prorated=True, **capacity)
+    till = Till(made).rate(event("r", "3", event_type="rooms"), event("s", "4", event_type="seats"))
+    assert till.amounts(till.close()) == {("2026-10", "usage/floor"): Decimal(70)}

@@ -149,7 +149,7 @@ def _floors(prices: pl.DataFrame, terms: Terms) -> pl.DataFrame:
         .select("price", "floor", "floor_prorated")
     )
     charges = terms.usage.join(floored, on="price")
-    return charges.select(
+    spans = charges.select(
         *PARTY,
         "price_id",
         "billing_day",
@@ -158,3 +158,4 @@ def _floors(prices: pl.DataFrame, terms: Terms) -> pl.DataFrame:
         pl.col("floor").cast(AMOUNT).to_physical().alias("whole"),
         pl.col("floor_prorated").alias("prorated"),
     )
+    return spans.unique(maintain_order=True)  # a price of several meters stands there once for each

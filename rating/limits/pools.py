@@ -64,7 +64,7 @@ def _functions(terms: Terms) -> pl.DataFrame:
     """price_id, price_version as they are posted -> `price`, `at_zero` and `kept_millionths`: one function each."""
     named = ["price_id", "price_version"]
     functions = terms.usage.select(*named, "price", "at_zero", "kept_millionths").unique(named, keep="first")
-    return functions.join(terms.event_prices, on="price", how="anti")
+    return functions.join(terms.event_prices, on="price", how="anti").join(terms.capacity, on="price", how="anti")
 
 
 def _money_back(used: pl.DataFrame, costs: pl.DataFrame, terms: Terms) -> pl.Series:
