@@ -34,6 +34,8 @@ def share_charges(priced: pl.DataFrame, events: pl.DataFrame, terms: Terms, sold
         sold: `event`, `price_id` and `currency`: what customers are charged by. Costs are taken off where an agreement on the
             margin covers it. None: the rows of `priced` say it.
     """
+    if terms.shares.is_empty():
+        return SHARED.empty()
     parties = terms.usage.select("partner_id", "price_id")[priced["charge"]]
     at = events["occurred_at"].gather(priced["event"])
     step = priced.select(step=pl.col("after_quanta") - pl.col("before_quanta").fill_null(0))
