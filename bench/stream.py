@@ -1,22 +1,27 @@
 """How fast the stream is: the whole worker against a bare consumer of the same topic, and how soon usage is in the ledger.
 
-    python bench/stream.py                    300,000 events, latency at 5,000 and 20,000 events/s
-    python bench/stream.py --events 1000000 --rates 5000,20000,60000 --seconds 20
+    python bench/stream.py single             one event a message, 600,000 of them waiting; memory of the worker
+    python bench/stream.py arrays             JSON arrays of 1000, 2,000,000 events, one worker and two
+    python bench/stream.py latency            producer to ledger at 5,000, 20,000 and 60,000 events/s
 
-Throughput: the topic is filled first; then aiokafka's getmany reads it and does nothing, and then `boss worker` decodes,
-rates, de-duplicates and commits it. The worker's time counts from its first commit to its last, so its start is left out.
+Each takes less than three minutes; `--events`, `--rates` and `--seconds` make it shorter or longer. Throughput: the topic is
+filled first; then aiokafka's getmany reads it and does nothing, and then `boss worker` decodes, rates, de-duplicates and
+commits it. A worker's time counts from the first commit to the last, so its start is left out; seconds of processor, which a
+busy machine disturbs least, are those of the process in the same time. Two workers share the partitions from the start.
 Latency: a producer sends at a fixed rate while the worker runs; an event counts as visible when the ledger's position, read
-in another thread every few milliseconds, has passed it. Everything shares the machine: broker, producer and worker.
+in another thread every few milliseconds, has passed it. Everything shares the machine: broker, producer and workers.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,61 +37,97 @@ from pipelines.topic import ensure_topic
 from pipelines.workspace import Workspace
 
 ARRAY = 1_000
+MADE_AT_ONCE = 100_000
 TICK_SECONDS = 0.02
 PATIENCE_SECONDS = 300
+JOIN_SECONDS = 8
+"""By then two workers have shared the partitions."""
+TICK = os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=300_000)
-    parser.add_argument("--rates", default="5000,20000", help="events/s, by comma")
+    parser.add_argument("part", choices=["single", "arrays", "latency"])
+    parser.add_argument("--events", type=int)
+    parser.add_argument("--rates", default="5000,20000,60000", help="events/s, by comma")
     parser.add_argument("--seconds", type=float, default=15)
     chosen = parser.parse_args()
     print(describe_machine("aiokafka", "faust-streaming", "polars", "deltalake"), end="\n\n")
     with tempfile.TemporaryDirectory() as name:
-        rows = [measure_throughput(Path(name) / str(size), chosen.events, size) for size in (1, ARRAY)]
-        print_table(("events a message", "getmany, events/s", "worker, events/s", "ratio"), rows)
-        print()
-        rates = [measure_latency(Path(name) / str(rate), int(rate), chosen.seconds) for rate in chosen.rates.split(",")]
-        print_table(("events/s sent", "events/s wanted", "p50, ms", "p90, ms", "p99, ms", "most, ms"), rates)
+        if chosen.part == "latency":
+            heads = ("events/s sent", "events/s wanted", "p50, ms", "p90, ms", "p99, ms", "most, ms")
+            rates = chosen.rates.split(",")
+            print_table(heads, [measure_latency(Path(name) / rate, int(rate), chosen.seconds) for rate in rates])
+            return
+        size, events = (1, 600_000) if chosen.part == "single" else (ARRAY, 2_000_000)
+        workers = (1,) if chosen.part == "single" else (1, 2)
+        heads = (
+            *("events a message", "workers", "getmany, events/s", "workers, events/s", "ratio"),
+            *("getmany, processor s a million", "workers, processor s a million", "most memory of a worker, MB"),
+        )
+        print_table(
+            heads, [measure_throughput(Path(name) / str(many), chosen.events or events, size, many) for many in workers]
+        )
 
 
-def measure_throughput(folder: Path, events: int, size: int) -> tuple[object, ...]:
+def measure_throughput(folder: Path, events: int, size: int, workers: int) -> tuple[object, ...]:
     workspace = make_workspace(folder)
-    with dev_broker(workspace) as running:
-        topic, kafka = running.settings.stream.topic, running.settings.kafka
+    with dev_broker(workspace) as running, ExitStack() as stack:
+        kafka, topic = running.settings.kafka, running.settings.stream.topic
+        started = [folder / f"worker-{number}.log" for number in range(workers)]
+        if workers > 1:  # they must share the partitions before there is anything to read
+            asyncio.run(ensure_topic(kafka, topic, running.settings.stream.partitions))
+            processes = [stack.enter_context(worker_process(running, log)).pid for log in started]
+            time.sleep(JOIN_SECONDS)
         delivery = asyncio.run(send_messages(kafka, topic, _grouped(events, size)))
         reached = dict(delivery.last_offsets)
-        bare = asyncio.run(_read_all(kafka, topic, delivery.delivered)) / events
-        with worker_process(running, folder / "worker.log"):
-            took, counted = _watch(running, reached)
-    worker = took / (counted * size)
-    return size, f"{1 / bare:,.0f}", f"{1 / worker:,.0f}", f"{bare / worker:.2f}"
+        if workers == 1:
+            bare, bare_busy = asyncio.run(_read_all(kafka, topic, delivery.delivered))
+            processes = [stack.enter_context(worker_process(running, log)).pid for log in started]
+        took, busy, counted = _watch(running, reached, processes)
+        memory = max(_most_memory(process) for process in processes)
+        if workers > 1:
+            bare, bare_busy = asyncio.run(_read_all(kafka, topic, delivery.delivered))
+    done = counted * size
+    speeds = f"{events / bare:,.0f}", f"{done / took:,.0f}", f"{done / took * bare / events:.2f}"
+    return size, workers, *speeds, f"{bare_busy / events * 1e6:.1f}", f"{busy / done * 1e6:.1f}", f"{memory / 1e6:,.0f}"
+
+
+def _busy_seconds(process: int) -> float:
+    """Seconds of processor that a process has used."""
+    numbers = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(numbers[11]) + int(numbers[12])) / TICK
+
+
+def _most_memory(process: int) -> int:
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
 
 
 def _grouped(events: int, size: int) -> Iterator[tuple[bytes, bytes]]:
     """Messages of `size` events of one account each: the event itself, or a JSON array."""
-    keys, values = write_messages(0, events)
-    if size == 1:
-        yield from zip(keys, values, strict=True)
-        return
-    for start in range(0, events, size):
-        yield keys[start], b"[" + b",".join(values[start : start + size]) + b"]"
+    for first in range(0, events, MADE_AT_ONCE):
+        keys, values = write_messages(first, min(MADE_AT_ONCE, events - first))
+        if size == 1:
+            yield from zip(keys, values, strict=True)
+            continue
+        for start in range(0, len(values), size):
+            yield keys[start], b"[" + b",".join(values[start : start + size]) + b"]"
 
 
-async def _read_all(kafka: str, topic: str, messages: int) -> float:
-    """Seconds that getmany needs for all messages of the topic."""
+async def _read_all(kafka: str, topic: str, messages: int) -> tuple[float, float]:
+    """Seconds, and seconds of processor, that getmany needs for all messages of the topic."""
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka, auto_offset_reset="earliest", enable_auto_commit=False)
     await consumer.start()
     try:
         partitions = [TopicPartition(topic, number) for number in sorted(await _partitions(consumer, topic))]
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
-        started, found = time.perf_counter(), 0
+        started, busy, found = time.perf_counter(), time.process_time(), 0
         while found < messages:
             polled = await consumer.getmany(timeout_ms=1000, max_records=5_000)
             found += sum(map(len, polled.values()))
-        return time.perf_counter() - started
+        return time.perf_counter() - started, time.process_time() - busy
     finally:
         await consumer.stop()
 
@@ -96,21 +137,22 @@ async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
     return consumer._client.cluster.partitions_for_topic(topic)
 
 
-def _watch(running: Workspace, reached: dict[int, int]) -> tuple[float, int]:
-    """Seconds and messages between the worker's first commit and its last."""
+def _watch(running: Workspace, reached: dict[int, int], processes: list[int]) -> tuple[float, float, int]:
+    """Seconds, seconds of processor and messages between the workers' first commit and their last."""
     postings = running.ledger().postings
-    first: tuple[float, int] | None = None
+    sources = {source_id(running.stream_name, number): offset for number, offset in reached.items()}
+    first: tuple[float, float, int] | None = None
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        have = {number: _position(postings, running, number) for number in reached}
-        done = sum(offset + 1 for offset in have.values())
-        now = time.perf_counter()
+        have = postings.positions(sources)
+        done = sum(position + 1 for position in have.values() if position is not None)
+        now, busy = time.perf_counter(), sum(map(_busy_seconds, processes))
         if done and first is None:
-            first = now, done
-        if first is not None and all(have[number] >= offset for number, offset in reached.items()):
-            if done == first[1]:
+            first = now, busy, done
+        if first is not None and have == sources:
+            if done == first[2]:
                 raise SystemExit("Everything came in one commit: give more --events.")
-            return now - first[0], done - first[1]
+            return now - first[0], busy - first[1], done - first[2]
         time.sleep(0.01)
     raise SystemExit(f"The worker did not get through in {PATIENCE_SECONDS} s.")
 

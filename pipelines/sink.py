@@ -38,7 +38,7 @@ class FlushLimits:
 
     seconds: float = 0.5
     messages: int = 50_000
-    data_bytes: int = 64 << 20
+    data_bytes: int = 16 << 20
 
 
 FlushReport = Callable[[RateResult, float], None]
