@@ -8,7 +8,7 @@ from pathlib import Path
 from ledger.table import LedgerTable
 from schemas.billing import INVOICES, LINES, OUTCOMES, RUNS, STATEMENT_LINES, STATEMENTS
 from schemas.frames import FrameSchema
-from schemas.ledger import POSTINGS
+from schemas.ledger import POSITION_KEY, POSTINGS, SENT_NOTICES
 from schemas.metrics import MOVEMENTS, SUMMARY
 from schemas.usage import REJECTS
 
@@ -19,6 +19,7 @@ class Ledger:
 
     postings: LedgerTable
     rejects: LedgerTable
+    sent_notices: LedgerTable
     runs: LedgerTable
     lines: LedgerTable
     invoices: LedgerTable
@@ -36,6 +37,7 @@ class Ledger:
 _TABLES: dict[str, tuple[FrameSchema, str | None, list[str]]] = {
     "postings": (POSTINGS, "usage_month", ["account_id", "subscription_id", "price_id"]),
     "rejects": (REJECTS, None, ["stream", "stream_partition", "stream_offset", "event_index"]),
+    "sent_notices": (SENT_NOTICES, None, POSITION_KEY),
     "runs": (RUNS, None, ["period", "stream", "stream_partition"]),
     "lines": (LINES, None, ["period", "account_id", "line"]),
     "invoices": (INVOICES, None, ["period", "invoice_no", "account_id"]),

@@ -31,6 +31,7 @@ from rating.batch import Rated, rate_batch
 from rating.terms import Terms, compile_terms
 from schemas.balance import SESSION
 from schemas.book import Book
+from schemas.ledger import Role
 from schemas.roster import Roster
 from schemas.usage import REJECTS, RawBatch
 
@@ -56,6 +57,8 @@ class RateResult:
     rejects: Mapping[str, int] = field(default_factory=dict)
     """Rejected events by reason."""
     commit_seconds: float = 0.0
+    notices: pl.DataFrame | None = field(default=None, compare=False)
+    """POSTINGS of what is to be told about balances; None where there is nothing."""
 
     def plus(self, other: RateResult) -> RateResult:
         return RateResult(
@@ -219,6 +222,7 @@ class Rater:
             duplicates=batch.rated.duplicates,
             rejects=dict(batch.rejects["reason"].value_counts().iter_rows()),
             commit_seconds=time.perf_counter() - started,
+            notices=batch.rated.postings.filter(pl.col("role") == Role.NOTICE.value) if batch.terms.has_prepaid else None,
         )
 
     def _append_rejects(self, batch: _Batch) -> None:

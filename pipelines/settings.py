@@ -90,6 +90,8 @@ class Stream(_Table):
     """With so many messages in hand the worker commits without waiting."""
     session_seconds: float = Field(default=10.0, ge=1, le=300)
     """A worker that is silent for so long loses its partitions to the others."""
+    notices_topic: Name | Literal[""] = "boss.notices"
+    """Topic to which notices about prepaid balances are sent; created when there is one to send. Empty: none is sent."""
     host: str = "127.0.0.1"
     """Address on which a worker serves /healthz, /readyz and /metrics."""
     port: int = Field(default=6066, ge=0, le=65535)

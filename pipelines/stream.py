@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ledger.lock import writer_lock
+from pipelines.notices import Teller
 from pipelines.rater import Rater
 from pipelines.worker import run_stream
 from pipelines.workspace import Workspace
@@ -25,5 +26,11 @@ def run_worker(workspace: Workspace) -> int:
     workspace.versions()
     with writer_lock(workspace.ledger_folder, exclusive=False):
         rater = Rater(workspace, workspace.ledger(), settings.limits)
-        run_stream(rater, settings.kafka, settings.stream, workspace.login())
+        run_stream(rater, settings.kafka, settings.stream, workspace.login(), _teller(workspace))
     return 0
+
+
+def _teller(workspace: Workspace) -> Teller | None:
+    """Who sends notices, if they are to be sent."""
+    topic, kafka = workspace.settings.stream.notices_topic, workspace.settings.kafka
+    return Teller(workspace.ledger(), workspace.stream_name, topic, kafka, workspace.login()) if topic else None

@@ -24,6 +24,8 @@ import structlog
 from pipelines.health import Health
 from pipelines.login import OPEN, Login
 from pipelines.logs import start_logging
+from pipelines.notices import Teller
+from pipelines.rater import RateResult
 from pipelines.settings import Stream
 from pipelines.sink import FlushLimits, Rates, Sink
 from pipelines.topic import ensure_topic
@@ -42,7 +44,7 @@ MESSAGES_PER_POLL = 5_000
 """Bounds memory: the embedded broker ignores limits in bytes."""
 
 
-def run_stream(rater: Rates, kafka: str, stream: Stream, login: Login = OPEN) -> None:
+def run_stream(rater: Rates, kafka: str, stream: Stream, login: Login = OPEN, teller: Teller | None = None) -> None:
     """Read `stream.topic` of the brokers `kafka` until told to stop by SIGTERM or SIGINT. For the main thread of a process.
 
     Raises:
@@ -52,10 +54,10 @@ def run_stream(rater: Rates, kafka: str, stream: Stream, login: Login = OPEN) ->
         LedgerUnwritable and other BossErrors: As raised by the rater. Nothing of those messages is lost.
     """
     start_logging()
-    asyncio.run(_run(rater, kafka, stream, login))
+    asyncio.run(_run(rater, kafka, stream, login, teller))
 
 
-async def _run(rater: Rates, kafka: str, stream: Stream, login: Login) -> None:
+async def _run(rater: Rates, kafka: str, stream: Stream, login: Login, teller: Teller | None) -> None:
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
@@ -68,20 +70,28 @@ async def _run(rater: Rates, kafka: str, stream: Stream, login: Login) -> None:
     reach.result()
     stopped.cancel()
     with tempfile.TemporaryDirectory(prefix="boss-") as folder:
-        await Worker(rater, kafka, stream, login, Path(folder)).run(stop)
+        await Worker(rater, kafka, stream, login, Path(folder), teller=teller).run(stop)
 
 
 class Worker:
     """One member of the consumer group: the Faust app, its sink, and the reason it stops."""
 
-    def __init__(self, rater: Rates, kafka: str, stream: Stream, login: Login, folder: Path) -> None:
-        """Make it inside the event loop it will run in. `folder`: an empty folder that Faust wants to have."""
+    def __init__(
+        self, rater: Rates, kafka: str, stream: Stream, login: Login, folder: Path, *, teller: Teller | None = None
+    ) -> None:
+        """Make it inside the event loop it will run in.
+
+        Args:
+            folder: An empty folder that Faust wants to have.
+            teller: Who sends notices; None: nobody does.
+        """
+        self._teller = teller
         self._stream = stream
         self._name = f"kafka:{stream.topic}@{stream.epoch}"
         self._reason: BaseException | None = None
         self._failed = asyncio.Event()
         self.health = Health()
-        self.sink = Sink(rater, FlushLimits(stream.flush_seconds, stream.flush_events), self.health.record)
+        self.sink = Sink(rater, FlushLimits(stream.flush_seconds, stream.flush_events), self._record)
         self.app = self._make_app(kafka, login, folder)
         self.health.serve(self.app)
 
@@ -91,6 +101,8 @@ class Worker:
         flushing = asyncio.ensure_future(self.sink.run())
         flushing.add_done_callback(self._flushing_ended)
         crashed = asyncio.ensure_future(self._start_and_watch())
+        if self._teller is not None:
+            self._teller.start()
         waits = [asyncio.ensure_future(event.wait()) for event in (stop, self._failed)]
         try:
             await asyncio.wait([*waits, crashed], return_when=asyncio.FIRST_COMPLETED)
@@ -106,6 +118,8 @@ class Worker:
             for task in (flushing, crashed, *waits):
                 task.cancel()
             self.sink.close()
+            if self._teller is not None:
+                self._teller.close()
         if self._reason is not None:
             raise self._reason
         log.info("stopped", events=self.health.events, flushes=self.health.flushes)
@@ -176,6 +190,8 @@ class Worker:
             raise
         found = {partition: position for (_, partition), position in positions.items()}
         log.info("reading", stream=self._name, ledger_has=found)
+        if self._teller is not None:
+            self._teller.assign(sorted(found))
         self.health.ready = True
         return found
 
@@ -183,6 +199,12 @@ class Worker:
         if not assigned:
             self.health.ready = False
             log.warning("nothing to read", stream=self._name, why="more workers than partitions, or the topic is gone")
+
+    def _record(self, result: RateResult, seconds: float) -> None:
+        """One flush reached the ledger."""
+        self.health.record(result, seconds)
+        if self._teller is not None:
+            self._teller.hear(result.notices)
 
     async def _fail(self, reason: BaseException) -> None:
         """Stop with this reason; the first one counts."""

@@ -95,3 +95,16 @@ MOVE_COLUMNS = [
     *("occurred_at", "after_quanta"),
 ]
 """What such a row says of its account's balance."""
+
+SENT_NOTICES = FrameSchema(
+    "SENT_NOTICES",
+    {
+        "stream": pl.String,  # the position of the notice's row in POSTINGS
+        "stream_partition": pl.Int32,
+        "stream_offset": pl.Int64,
+        "stream_row": pl.Int32,
+        "account_id": pl.String,
+        "type": pl.String,  # CloudEvents type
+    },
+)
+"""One row per notice that the brokers have taken; one that was sent twice may be here once."""

@@ -24,7 +24,7 @@ from schemas.usage import RawBatch
 
 RECEIVED_MS = 1_800_000_000_000
 OCTOBER = Period(2026, 10)
-PREPAID = "zone: Europe/London, charging: prepaid, low_balance: 2}\n  - {id: marlow"
+PREPAID = "{id: piper, charging: prepaid, low_balance: 2, "
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def workspace(tmp_path: Path) -> Workspace:
     made = Workspace.create(tmp_path / "mobile", "telecom", "2026-10")
     customers = made.root / "roster" / "customers.yaml"
     text = customers.read_text()
-    customers.write_text(text.replace("zone: Europe/London}\n  - {id: marlow", PREPAID, 1))
+    customers.write_text(text.replace("{id: piper, ", PREPAID, 1))
     made.publish()
     return made
 
