@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from catalog.agreements import AgreementReader, CoveredPrice
 from catalog.book_checks import check_cost, check_filters, check_meter, check_spans, check_tax_classes
-from catalog.capacity import check_meters
+from catalog.capacity import check_measured, shared_dimensions
 from catalog.entries import (
     AgreementEntry,
     BookEntry,
@@ -148,7 +148,7 @@ class _BookReader:
         if price is None:
             return
         if isinstance(price, PriceEntry):
-            price = self.check_measured(price, place)
+            price = check_measured(price, self.meters, place, self.problems)
         known = [(version, spot) for version, spot in entries if version is not None]
         spans = check_spans([(v.valid_from, v.valid_to, spot) for v, spot in known], self.zone, self.problems)
         terms: Row = {"plan_id": None, "carrier_id": None, "currency": self.currency_of(price, owner, place, currencies)}
@@ -156,20 +156,6 @@ class _BookReader:
             terms["plan_id" if isinstance(owner, PlanEntry) else "carrier_id"] = owner.id
         for (version, spot), (start, end) in zip(known, spans, strict=True):
             self.read_version(price, version, spot, terms | {"valid_from": start, "valid_to": end}, place)
-
-    def check_measured(self, price: PriceEntry, place: Place) -> PriceEntry:
-        """The price, of several meters with the first as its `meter`."""
-        if [price.meter, price.meters, price.recurring].count(None) != 2:
-            text = "needs either 'meter' (usage) or 'recurring' (a fee per month or year)"
-            self.problems.add(place, text if price.meters is None else f"{text}, beside 'meters' neither")
-        if price.meters is None:
-            return price
-        for index, name in enumerate(price.meters):
-            if name not in self.meters or name in price.meters[:index]:
-                hint = did_you_mean(name, list(self.meters)) if name not in self.meters else ", or it stands here twice"
-                self.problems.add(place.at("meters", index), f"there is no meter '{name}'{hint}")
-        check_meters([self.meters.get(name) for name in price.meters], place.at("meters"), self.problems)
-        return price.model_copy(update={"meter": price.meters[0]})
 
     def read_version(self, price: FeeItem, version: VersionEntry, place: Place, terms: Row, price_place: Place) -> None:
         charge = "usage" if price.meter is not None else "recurring"
@@ -191,7 +177,8 @@ class _BookReader:
         at_where = {name: (place if getattr(version, name) is not None else price_place) for name in ("where", "where_not")}
         where = price.where if version.where is None else version.where
         where_not = price.where_not if version.where_not is None else version.where_not
-        dimensions = self.dimensions_of(price.meter, meters) if meter else ([] if charge == "recurring" else None)
+        entries = [self.meters.get(name) for name in meters or [str(price.meter)]]
+        dimensions = shared_dimensions(entries) if meter else ([] if charge == "recurring" else None)
         filters = check_filters({"where": where, "where_not": where_not}, dimensions, at_where, self.problems)
         tax_class = None
         if isinstance(price, PriceEntry):
@@ -216,12 +203,6 @@ class _BookReader:
         )
         self.rows["tiers"] += [key | tier for tier in lowered.tiers]
         self.rows["filters"] += [key | row for row in filters]
-
-    def dimensions_of(self, meter_id: str | None, meters: list[str] | None) -> list[str]:
-        """What filters may look at: dimensions of the meter, or of all of several."""
-        entries = [self.meters.get(name) for name in meters or [str(meter_id)]]
-        first, *others = [entry.dimensions for entry in entries if entry is not None]
-        return [name for name in first if all(name in other for other in others)]
 
     def currency_of(self, price: FeeItem, owner: Owner | None, place: Place, seen: set[str]) -> str | None:
         """The price's currency, one and the same for all prices of a plan or carrier."""

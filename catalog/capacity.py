@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from catalog.entries import MeterEntry, TermsEntry
+from catalog.entries import MeterEntry, PriceEntry, TermsEntry
 from catalog.fields import decimals_of
 from catalog.models import Metered
 from catalog.problems import Place, Problems, did_you_mean
 
 Row = dict[str, object]
+
+
+def check_measured(price: PriceEntry, known: Mapping[str, MeterEntry | None], place: Place, problems: Problems) -> PriceEntry:
+    """The price says what it measures; one of several meters has the first of them as its `meter`."""
+    if [price.meter, price.meters, price.recurring].count(None) != 2:
+        text = "needs either 'meter' (usage) or 'recurring' (a fee per month or year)"
+        problems.add(place, text if price.meters is None else f"{text}, beside 'meters' neither")
+    if price.meters is None:
+        return price
+    for index, name in enumerate(price.meters):
+        if name not in known or name in price.meters[:index]:
+            hint = did_you_mean(name, list(known)) if name not in known else ", or it stands here twice"
+            problems.add(place.at("meters", index), f"there is no meter '{name}'{hint}")
+    check_meters([known.get(name) for name in price.meters], place.at("meters"), problems)
+    return price.model_copy(update={"meter": price.meters[0]})
+
+
+def shared_dimensions(meters: Sequence[MeterEntry | None]) -> list[str]:
+    """What filters may look at: dimensions that all the meters have."""
+    named = [meter.dimensions for meter in meters if meter is not None]
+    return [name for name in (named[0] if named else []) if all(name in other for other in named)]
 
 
 def check_meters(meters: Sequence[MeterEntry | None], place: Place, problems: Problems) -> None:

@@ -60,6 +60,10 @@ Aggregation = Literal[
     "unit_hours",
     "unit_days",
     "time_average",
+    "seconds_of_changes",
+    "hours_of_changes",
+    "days_of_changes",
+    "average_of_changes",
     "peak",
 ]
 
@@ -137,7 +141,7 @@ class TermsEntry(Entry):
     cap: Price | None = None
     floor: Price | None = None
     prorate: Flag | None = None
-    per: Literal["period", "event"] | None = None
+    per: Literal["period", "event", "level"] | None = None
     fixed: Price | None = None
     free_events: Annotated[Count, Field(ge=0)] | None = None
     minimum: Price | None = None

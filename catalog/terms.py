@@ -19,6 +19,10 @@ from catalog.units import convert_units
 
 NUMBERS = tuple(name for name in TermsEntry.model_fields if name != "model")
 TIER_NUMBERS = tuple(name for name in TierEntry.model_fields if name not in ("from_", "up_to"))
+OF_LEVEL = ("per_unit", "graduated", "volume")
+LEVELS = ("time_average", "average_of_changes")
+"""Models and aggregations of a price that is of the level at every moment."""
+
 PRICE_OF = ("unit_price", "rate", "factor", "price", "fee")
 """Where terms or a tier may say what a unit or package costs; one of them."""
 
@@ -52,15 +56,18 @@ def check_terms(terms: TermsEntry, charge: str, metered: Metered | None, place: 
         if model != "capacity":
             _check_tiers(terms.tiers or [], MODELS[model], place.at("tiers"), problems)
         _check_floor(terms, place, problems)
-        per_event = _check_per(terms, model, place, problems)
+        per = _check_per(terms, model, place, problems)
         _check_meter(terms, model, metered, place, problems)
         if model == "dynamic":
             _check_dynamic(terms, metered, place, problems)
-        if per_event and metered is not None and metered.aggregation not in ("sum", "count"):
+        if per == "level" and metered is not None and metered.aggregation not in LEVELS:
+            text = f"prices a level, so the meter must be a time_average or average_of_changes, not {metered.aggregation}"
+            problems.add(place.at("per"), text)
+        if per == "event" and metered is not None and metered.aggregation not in ("sum", "count"):
             text = f"prices each event by itself, so the meter must be a sum or count, not {metered.aggregation}"
             problems.add(place.at("model"), text)
         tiers = _lower_tiers_of(model, terms, metered, place, problems)
-        columns = _lower(terms, model, per_event)
+        columns = _lower(terms, model, per)
         if terms.units is not None and metered is not None and len(problems.found) == count:
             columns, tiers = convert_units(columns, tiers, terms.units, metered, place, problems)
         if len(problems.found) == count:
@@ -97,22 +104,25 @@ def _check_numbers(terms: TermsEntry, model: str, place: Place, problems: Proble
         problems.add(place.at("tiers"), "is empty; write at least one tier")
 
 
-def _check_per(terms: TermsEntry, model: str, place: Place, problems: Problems) -> bool:
-    """Whether each event is priced by itself: as the terms say, or where a price without tiers has numbers of an event."""
+def _check_per(terms: TermsEntry, model: str, place: Place, problems: Problems) -> str:
+    """What is priced: as the terms say, or each event by itself where a price without tiers has numbers of an event."""
     of_event = [name for name in OF_EVENT if getattr(terms, name, None) is not None]
     of_period = [name for name in OF_PERIOD if getattr(terms, name, None)]
     by_numbers = "event" if of_event and terms.tiers is None else "period"
     per = MODELS[model].per or terms.per or by_numbers
-    for name in of_event if per == "period" else ():
+    if per == "level" and model not in OF_LEVEL:
+        problems.add(place.at("per"), f"a level is priced by {', '.join(OF_LEVEL)}, not by {model}")
+    for name in of_event if per != "event" else ():
         problems.add(
             place.at(name), "is of each event, but this price is of a whole period; say 'per: event' or remove it", key=True
         )
-    for name in of_period if per == "event" else ():
-        problems.add(place.at(name), "is of a whole period, but this price is of each event; remove it", key=True)
+    for name in of_period if per != "period" else ():
+        what = "each event" if per == "event" else "a level"
+        problems.add(place.at(name), f"is of a whole period, but this price is of {what}; remove it", key=True)
     minimum, maximum = terms.minimum, terms.maximum
     if minimum is not None and maximum is not None and minimum > maximum:
         problems.add(place.at("minimum"), f"{minimum} is more than the maximum {maximum}")
-    return per == "event"
+    return per
 
 
 def _check_floor(terms: TermsEntry, place: Place, problems: Problems) -> None:
@@ -213,7 +223,7 @@ def _quantities(terms: TermsEntry, place: Place) -> Iterator[tuple[Place, Decima
             yield place.at("tiers", index, name), getattr(tier, name)
 
 
-def _lower(terms: TermsEntry, model: str, per_event: bool) -> dict[str, object]:
+def _lower(terms: TermsEntry, model: str, per: str) -> dict[str, object]:
     """What the terms say in the columns of PRICES."""
     rounding = terms.rounding
     numbers = {name: getattr(terms, name, None) for name in ("free_events", "cap", "minimum", "maximum", "minimum_units")}
@@ -221,7 +231,7 @@ def _lower(terms: TermsEntry, model: str, per_event: bool) -> dict[str, object]:
         "floor": terms.floor,
         "floor_prorated": None if terms.floor is None else terms.prorate is not False,
         "model": model,
-        "per": "event" if per_event else "period",
+        "per": per,
         "by": terms.by,
         "match": None if terms.by is None else terms.match or "value",
         "takes": terms.takes,

@@ -12,6 +12,7 @@ from rating.aggregates.kinds import KEPT
 from rating.aggregates.points import Points
 from rating.capacity import as_reported, number_recalled, number_tiers
 from rating.counters import Counters
+from rating.level_prices import price_levels
 from rating.recalled import kept_values
 from rating.rejects import REJECTED
 from rating.retract import TAKEN, NothingPosted, Posted
@@ -32,6 +33,8 @@ COUNTED = FrameSchema(
         "value": pl.String,  # what unique tells apart, or the money that came with the event; null otherwise
         "before_quanta": pl.Int64,  # null: the aggregate begins with this row
         "after_quanta": pl.Int64,
+        "level_before": pl.Int128,  # of a price of a level what the aggregate costs before and after; null for all others
+        "level_after": pl.Int128,
     },
 )
 """One row per event and price that charges it."""
@@ -103,11 +106,16 @@ def _count(countable: pl.DataFrame, terms: Terms, points: Points | None, posted:
     counted = _carry(countable, terms, known)
     over = counted.filter(pl.col("after") > pl.col("max_quanta"))
     if over.is_empty():
-        return Counted(_counted(counted), REJECTED.empty())
+        return Counted(_counted(counted, _price_levels(countable, terms, known)), REJECTED.empty())
     refused = _refuse_overflow(countable, over, terms, known)
     rest = _without(countable, refused)
     orphans = _orphans(countable, refused)
-    return Counted(_counted(_carry(rest, terms, known)), _name_refused(refused, orphans))
+    kept = _counted(_carry(rest, terms, known), _price_levels(rest, terms, known))
+    return Counted(kept, _name_refused(refused, orphans))
+
+
+def _price_levels(countable: pl.DataFrame, terms: Terms, known: list[Points]) -> pl.DataFrame | None:
+    return price_levels(countable, terms, known) if terms.levels else None
 
 
 def _name_refused(refused: list[int], orphans: list[int]) -> pl.DataFrame:
@@ -228,8 +236,18 @@ def _carry_numbers(countable: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _counted(carried: pl.DataFrame) -> pl.DataFrame:
+def _counted(carried: pl.DataFrame, levels: pl.DataFrame | None) -> pl.DataFrame:
+    """COUNTED.
+
+    Args:
+        levels: LEVEL_MONEY; None: no price is of a level.
+    """
     quanta = [pl.col(name).cast(pl.Int64).alias(f"{name}_quanta") for name in ("before", "after")]
+    none = [pl.lit(None, pl.Int128).alias(name) for name in ("level_before", "level_after")]
+    if levels is None:
+        carried = carried.with_columns(none)
+    else:
+        carried = carried.join(levels, on=["event", "charge"], how="left", maintain_order="left")
     return COUNTED.select(carried.with_columns(*quanta, quantity_quanta=pl.col("quantity_quanta") * pl.col("weight")))
 
 

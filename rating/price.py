@@ -54,6 +54,10 @@ def price_usage(counted: pl.DataFrame, events: pl.DataFrame, terms: Terms, count
     if each:
         priced = price_money(priced, terms) if terms.dynamic.height else priced
         priced = priced.with_columns(round_events("revenue_after"))
+    if terms.levels:
+        priced = priced.with_columns(
+            pl.coalesce(f"level_{side}", f"revenue_{side}").alias(f"revenue_{side}") for side in ("before", "after")
+        )
     kept = pl.col("kept_millionths")
     return PRICED.select(
         priced.with_columns(apply_factor(pl.col(name), kept).alias(name) for name in ("revenue_before", "revenue_after"))

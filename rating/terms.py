@@ -13,12 +13,13 @@ from functools import cached_property
 import polars as pl
 
 from rating.agreements import compile_shares
+from rating.capacity_terms import compile_capacity, read_by
 from rating.costs import carrier_stretches
 from rating.kernel import step_keys
 from rating.numbers import Keys, NumberedKeys, NumberedNames
 from rating.prefixes import PrefixTable, build_table
 from rating.stretches import carve_stretches
-from rating.tiers import MAX_QUANTA, PRICE_LIMIT, lower_prices
+from rating.tiers import MAX_QUANTA, PRICE_LIMIT, LevelSteps, lower_prices
 from schemas.book import FILTERS, PRICES, TIERS, Book
 from schemas.errors import BrokenPromise
 from schemas.frames import INSTANT, FrameSchema
@@ -63,18 +64,6 @@ CHARGES = FrameSchema(
 """One row per subscription, price version and stretch of time in which it is charged, by a plan or a carrier."""
 
 
-CAPACITY = FrameSchema(
-    "CAPACITY",
-    {
-        "price": pl.UInt32,
-        "meter": pl.UInt32,
-        "bounds": pl.List(pl.Int64),  # 0 and the limits of all tiers but the last, in quanta
-        "unit": pl.Int64,  # quanta of the meter in 1
-    },
-)
-"""One row per price version of several meters, and meter (rating/capacity.py)."""
-
-
 @dataclass(frozen=True)
 class Terms:
     """One book version and one roster version, ready to rate."""
@@ -95,6 +84,7 @@ class Terms:
     cells: pl.DataFrame  # CELLS
     dynamic: pl.DataFrame  # DYNAMIC
     capacity: pl.DataFrame  # CAPACITY
+    levels: dict[int, LevelSteps]  # by price
     shares: pl.DataFrame  # SHARES
     share_tiers: pl.DataFrame  # SHARE_TIERS
 
@@ -199,7 +189,7 @@ def compile_terms(book: Book, roster: Roster) -> Terms:
     lowered = lower_prices(prices, tiers)
     holders = roster.subscriptions.select(pl.col("subscription_id").unique(maintain_order=True)).with_row_index("holder")
     filters = _filter_sets(book)
-    priced = _read_by(prices.join(lowered.prices, on=_VERSION), meters)
+    priced = read_by(prices.join(lowered.prices, on=_VERSION), meters)
     charges = _charges(book, roster, priced, holders, filters)
     shares, share_tiers = compile_shares(book, prices)
     is_usage = pl.col("charge") == "usage"
@@ -223,7 +213,8 @@ def compile_terms(book: Book, roster: Roster) -> Terms:
         event_prices=lowered.event_prices,
         cells=lowered.cells,
         dynamic=lowered.dynamic,
-        capacity=_capacity(prices.join(lowered.prices, on=_VERSION), tiers, meters),
+        levels=lowered.levels,
+        capacity=compile_capacity(prices.join(lowered.prices, on=_VERSION), tiers, meters),
         shares=shares,
         share_tiers=share_tiers,
     )
@@ -237,30 +228,6 @@ def _all_prices(book: Book, roster: Roster, meters: pl.DataFrame) -> pl.DataFram
         .join(meters.select("meter_id", "meter", "quantity_scale"), on="meter_id", how="left", maintain_order="left")
         .with_columns(pl.col("quantity_scale").fill_null(0))
     )
-
-
-def _read_by(prices: pl.DataFrame, meters: pl.DataFrame) -> pl.DataFrame:
-    """The prices, one of several meters once for each of them, with that one's `meter_id` and `meter`."""
-    several = prices.filter(pl.col("meters").is_not_null())
-    if several.is_empty():
-        return prices
-    each = several.with_columns(meter_id="meters").explode("meter_id").drop("meter")
-    read = each.join(meters.select("meter_id", "meter"), on="meter_id", how="left").select(prices.columns)
-    return pl.concat([prices.filter(pl.col("meters").is_null()), read])
-
-
-def _capacity(prices: pl.DataFrame, tiers: pl.DataFrame, meters: pl.DataFrame) -> pl.DataFrame:
-    """CAPACITY of prices with `price` and `quantity_scale`. In plain integers: they have few tiers."""
-    numbers = dict(meters.select("meter_id", "meter").iter_rows())
-    rows: list[dict[str, object]] = []
-    several = prices.filter(pl.col("meters").is_not_null())
-    for name, version, price, names, scale in several.select(*_VERSION, "price", "meters", "quantity_scale").iter_rows():
-        limits = tiers.filter(price_id=name, price_version=version).sort("tier")["limits"].to_list()
-        for place, meter in enumerate(names):
-            held = [limit[place] for limit in limits[:-1]]
-            bounds = [0, *(int(limit.scaleb(scale)) for limit in held)]
-            rows.append({"price": price, "meter": numbers[meter], "bounds": bounds, "unit": 10**scale})
-    return CAPACITY.build(rows)
 
 
 def _charges(book: Book, roster: Roster, prices: pl.DataFrame, holders: pl.DataFrame, filters: pl.DataFrame) -> pl.DataFrame:

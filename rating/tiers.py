@@ -123,12 +123,17 @@ DYNAMIC = FrameSchema(
 """One row per price version whose price comes with the event (rating/dynamic.py)."""
 
 
+LevelSteps = tuple[list[Step], list[Step]]
+"""Of a price of a level (rating/level_prices.py): what the level costs without flat fees, and the flat fees alone."""
+
+
 class LoweredPrices(NamedTuple):
     prices: pl.DataFrame
     steps: pl.DataFrame
     event_prices: pl.DataFrame
     cells: pl.DataFrame
     dynamic: pl.DataFrame
+    levels: dict[int, LevelSteps]
 
 
 def lower_prices(prices: pl.DataFrame, tiers: pl.DataFrame) -> LoweredPrices:
@@ -139,7 +144,7 @@ def lower_prices(prices: pl.DataFrame, tiers: pl.DataFrame) -> LoweredPrices:
         tiers: TIERS of these prices.
 
     Returns:
-        LOWERED, STEPS, EVENT_PRICES, CELLS and DYNAMIC.
+        LOWERED, STEPS, EVENT_PRICES, CELLS and DYNAMIC; LevelSteps by row of LOWERED.
 
     Raises:
         BrokenPromise: A price version has no tiers, an unknown model, or more decimals than its meter's scale leaves room for.
@@ -150,6 +155,7 @@ def lower_prices(prices: pl.DataFrame, tiers: pl.DataFrame) -> LoweredPrices:
     event_prices: list[tuple[int, int | None, int | None, int, int, bool]] = []
     cells: list[tuple[int, list[str], str, list[str], int]] = []
     dynamic: list[tuple[int, bool, int, int | None, int | None]] = []
+    levels: dict[int, LevelSteps] = {}
     plain = prices.with_columns(pl.col(MONEY_AND_UNITS).to_physical()).select(Said._fields)
     for slot, said in enumerate(map(Said._make, plain.iter_rows())):
         terms = _terms_of(said, tiers_of)
@@ -157,6 +163,8 @@ def lower_prices(prices: pl.DataFrame, tiers: pl.DataFrame) -> LoweredPrices:
         if said.model == "dynamic":
             dynamic.append(_dynamic_price(slot, said))
             said = said._replace(minimum=None, maximum=None)
+        if said.per == "level":
+            levels[slot] = _level_steps(said, terms, included)
         if said.per == "event":
             at_zero, whole = 0, _event_steps(said, terms if said.by is None else terms._replace(tiers=terms.tiers[:1]))
             event_prices.append((slot, *_event_price(said, terms.divisor)))
@@ -179,7 +187,16 @@ def lower_prices(prices: pl.DataFrame, tiers: pl.DataFrame) -> LoweredPrices:
         pl.DataFrame(event_prices, schema=dict(EVENT_PRICES.columns), orient="row"),
         pl.DataFrame(cells, schema=dict(CELLS.columns), orient="row"),
         pl.DataFrame(dynamic, schema=dict(DYNAMIC.columns), orient="row"),
+        levels,
     )
+
+
+def _level_steps(said: Said, terms: PriceTerms, included: int) -> LevelSteps:
+    """The same tiers once without flat fees and once with nothing but them."""
+    lower = MODELS[said.model]
+    units = lower(terms._replace(tiers=[tier._replace(flat=0) for tier in terms.tiers]))
+    flats = lower(terms._replace(tiers=[tier._replace(unit_price=0) for tier in terms.tiers]))
+    return include_units(units, included, 0), include_units(flats, included, 0)
 
 
 def _dynamic_price(slot: int, said: Said) -> tuple[int, bool, int, int | None, int | None]:

@@ -63,7 +63,7 @@ PRICES = FrameSchema(
         "model": pl.String,  # docs/CATALOG.md lists them; flat for recurring
         "currency": pl.String,
         "interval": pl.String,  # recurring: month | year; null for usage
-        "per": pl.String,  # period: a function of the period's aggregate | event: each event is priced by itself
+        "per": pl.String,  # a function of: period (its aggregate) | event (each by itself) | level (at every moment)
         "by": pl.List(pl.String),  # matrix: the dimensions that choose a row; null otherwise
         "match": pl.String,  # matrix: value | longest_prefix; null otherwise
         "takes": pl.String,  # dynamic: what the event brings, amount | unit_price; null otherwise

@@ -302,7 +302,7 @@ MISTAKES: list[tuple[str, str, str, list[str]]] = [
         "aggregation: sum",
         "aggregation: summ",
         [
-            "3:59: meters.0.aggregation: 'summ' is none of sum, count, max, min, unique, latest, hourly_max, daily_max, unit_seconds, unit_hours, unit_days, time_average, peak; did you mean 'sum'?"
+            "3:59: meters.0.aggregation: 'summ' is none of sum, count, max, min, unique, latest, hourly_max, daily_max, unit_seconds, unit_hours, unit_days, time_average, seconds_of_changes, hours_of_changes, days_of_changes, average_of_changes, peak; did you mean 'sum'?"
         ],
     ),
     (

@@ -114,3 +114,26 @@ def test_units_that_cannot_be_exact_are_refused(terms: dict[str, Any], said_of_i
     entry = TermsEntry.model_validate({"model": "per_unit", "unit_price": "1"} | terms)
     assert check_terms(entry, "usage", metered, Place(cast(Source, Anywhere())), problems) is None
     assert any(said_of_it in text for *_, text in problems.found), problems.found
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "terms", "said_of_it"),
+    [
+        ("max", {}, "prices a level, so the meter must be a time_average or average_of_changes, not max"),
+        ("unit_days", {}, "prices a level, so the meter must be a time_average or average_of_changes, not unit_days"),
+        ("time_average", {"cap": "5"}, "is of a whole period, but this price is of a level; remove it"),
+        ("time_average", {"units": {"per": "10"}}, "is of a whole period, but this price is of a level; remove it"),
+        ("time_average", {"fixed": "5"}, "is of each event, but this price is of"),
+        (
+            "time_average",
+            {"model": "package", "unit_price": None, "package_size": "5", "price": "1"},
+            "a level is priced by per_unit, graduated, volume, not by package",
+        ),
+    ],
+)
+def test_a_price_of_a_level_that_cannot_be_is_refused(aggregation: str, terms: dict[str, Any], said_of_it: str) -> None:
+    problems, metered = Problems(), Metered(SCALE, "unit", aggregation, [], "CNY")
+    wanted = {"model": "per_unit", "unit_price": "1", "per": "level"} | terms
+    entry = TermsEntry.model_validate({name: value for name, value in wanted.items() if value is not None})
+    assert check_terms(entry, "usage", metered, Place(cast(Source, Anywhere())), problems) is None
+    assert any(said_of_it in text for *_, text in problems.found), problems.found

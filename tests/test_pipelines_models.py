@@ -73,6 +73,24 @@ CASES["capacity"] = Case(
 )
 
 
+CASES["level"] = Case(
+    "{id: places, event_type: place.changed, aggregation: average_of_changes, property: n, unit: seat, scale: 6}",
+    "meter: places, versions: [{valid_from: 2026-01-01, model: graduated, per: level, tiers: ["
+    "{up_to: 2, unit_price: 31}, {unit_price: 15.5, flat: 100}]}",
+    "model: volume, per: level, tiers: [{up_to: 2, unit_price: 31, flat: 1}, {unit_price: 15.5, flat: 200}]",
+    [
+        ("a", "place.changed", {"n": 2}, 11),  # at noon: 20.5 days are left
+        ("b", "place.changed", {"n": 3}, 21),  # 10.5
+        ("c", "place.changed", {"n": -1}, 22),  # 9.5
+        ("d", "place.changed", {"n": -1}, 26),  # 5.5
+    ],
+    Decimal("41") + Decimal("100") + Decimal("15.75") - Decimal("4.75") - Decimal("2.75"),
+    "b",
+    Decimal("41") - Decimal("9.5") - Decimal("5.5"),
+    Decimal("27"),
+)
+
+
 def message(name: str, kind: str, data: dict[str, object], day: int, **more: object) -> bytes:
     event: dict[str, object] = {"specversion": "1.0", "id": name, "source": "/extra", "type": kind, "subject": "lantian-extra"}
     return orjson.dumps(event | {"time": f"2026-10-{day:02}T12:00:00+08:00", "data": data} | more)

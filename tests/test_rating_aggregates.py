@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rating.aggregates.kinds import KEPT
+from rating.aggregates.kinds import KEPT, NEGATIVE
 from rating.aggregates.moves import SPANS
 from rating.aggregates.points import Points
 from rating.aggregates.windows import day_begins
@@ -50,6 +50,13 @@ def divided(total: int, seconds: int) -> int:
     return int((Decimal(total) / seconds).quantize(Decimal(1), ROUND_HALF_UP))
 
 
+def changed_seconds(points: Sequence[Point]) -> int:
+    """Of a level that changes by so much at each point."""
+    ordered = sorted(points)
+    levels = [sum(n for _, _, n in ordered[: place + 1]) for place in range(len(ordered))]
+    return max(level_seconds([(at, name, level) for (at, name, _), level in zip(ordered, levels, strict=True)]), 0)
+
+
 def most_at_once(points: Sequence[Point]) -> int:
     counts = [sum(n for at, _, n in points if at <= moment) for moment in {at for at, _, _ in points}]
     return max([0, *counts]) - min([0, *counts])
@@ -68,6 +75,10 @@ RULES: dict[str, Callable[[Sequence[Point]], int]] = {
     "unit_hours": lambda points: divided(level_seconds(points), 3600),
     "unit_days": lambda points: divided(level_seconds(points), 86_400),
     "time_average": lambda points: divided(level_seconds(points), int((END - BEGIN).total_seconds())),
+    "seconds_of_changes": changed_seconds,
+    "hours_of_changes": lambda points: divided(changed_seconds(points), 3600),
+    "days_of_changes": lambda points: divided(changed_seconds(points), 86_400),
+    "average_of_changes": lambda points: divided(changed_seconds(points), int((END - BEGIN).total_seconds())),
     "peak": most_at_once,
 }
 """What each aggregation is, in plain words of Python."""
@@ -101,7 +112,7 @@ def price_of(aggregation: str, points: Sequence[Point]) -> Decimal:
 def arrivals(draw: st.DrawFn) -> tuple[str, list[list[Point]]]:
     """An aggregation, and the points of a period in some order of arrival, cut into batches."""
     aggregation = draw(st.sampled_from(sorted(RULES)))
-    lowest = -4 if aggregation == "peak" else 0
+    lowest = -4 if aggregation in NEGATIVE else 0
     moment = st.integers(0, 60) | st.integers(0, 31 * 1440 - 1)
     rows = draw(st.lists(st.tuples(moment, st.integers(lowest, 6)), min_size=1, max_size=24))
     points = [(BEGIN + timedelta(minutes=minutes), f"e{place}", n) for place, (minutes, n) in enumerate(rows)]
@@ -219,11 +230,11 @@ def test_the_same_id_with_another_value_is_another_content() -> None:
         assert sum(result.duplicates for result in desk.results) == 1
 
 
-def test_only_a_peak_takes_quantities_below_zero() -> None:
+def test_only_peaks_and_changes_take_quantities_below_zero() -> None:
     for aggregation in RULES:
         desk = Desk(terms_of(aggregation))
         desk.rate(event("a", "-1"))
-        wanted = [] if aggregation in {"peak", "count", "unique"} else ["negative_quantity"]
+        wanted = [] if aggregation in {*NEGATIVE, "count", "unique"} else ["negative_quantity"]
         assert desk.reasons == wanted, aggregation
     desk = Desk(world("peak").terms())
     desk.rate(event("a", "--1"), event("b", "-x"))

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rating.aggregates.kinds import NEGATIVE
 from schemas.ledger import POSITION_KEY
 from tests.rating_world import Desk, Row, World, event, instant, one_price, tiers
 from tests.test_rating_aggregates import BEGIN, RULES, Point, as_event, price_of, terms_of
@@ -29,7 +30,7 @@ Step = Point | str
 def stories(draw: st.DrawFn) -> tuple[str, list[list[Step]]]:
     """Points in some order of arrival, some of them taken back later, cut into batches."""
     aggregation = draw(st.sampled_from(sorted(RULES)))
-    lowest = -4 if aggregation == "peak" else 0
+    lowest = -4 if aggregation in NEGATIVE else 0
     moment = st.integers(0, 60) | st.integers(0, 31 * 1440 - 1)
     rows = draw(st.lists(st.tuples(moment, st.integers(lowest, 6)), min_size=1, max_size=16))
     steps: list[Step] = [(BEGIN + timedelta(minutes=minutes), f"e{place}", n) for place, (minutes, n) in enumerate(rows)]

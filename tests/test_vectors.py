@@ -15,9 +15,10 @@ from tests.test_vectors_limits import LIMIT_MODELS
 from tests.test_vectors_money import MONEY_MODELS
 from tests.vector_cases import CASES, Case, cases_of, quantities, quantity_scale, rounded
 from tests.vector_event_prices import EVENT_WRITERS
+from tests.vector_levels import LEVEL_WRITERS, write_average, write_changes, write_levels
 from tests.vector_prices import PERIOD_WRITERS, write_range, write_tiers
 
-WRITERS = PERIOD_WRITERS | EVENT_WRITERS
+WRITERS = PERIOD_WRITERS | EVENT_WRITERS | LEVEL_WRITERS
 
 FLAT_AT_ZERO = ("getlago/", "openmeterio/")
 """Peers whose first tier's flat fee is due at zero usage where the case says nothing (SCHEMA of the vectors)."""
@@ -30,9 +31,13 @@ def write_world(case: Case) -> World:
     """The case's charge as a price book."""
     charge, aggregation = case["charge"], case["aggregation"]
     write, understood = WRITERS[charge["model"]]
+    if aggregation == "weighted_sum":
+        return write_average(charge)
+    if "tier_chosen_by" in charge:
+        write, understood = write_levels, understood | {"tier_chosen_by"}
     assert set(charge) <= understood | {"model"}, f"{case['id']}: unknown parameters {set(charge) - understood}"
-    more: dict[str, Any] = {"scale": quantity_scale(case)}
-    if write is write_tiers:
+    more: dict[str, Any] = {"scale": 0 if write is write_levels else quantity_scale(case)}
+    if write in (write_tiers, write_levels):
         more["default_zero"] = "first_tier_flat" if case["source"].startswith(FLAT_AT_ZERO) else "none"
     if "commitment" in charge:
         ((bound, amount),) = charge["commitment"].items()
@@ -49,6 +54,8 @@ def write_world(case: Case) -> World:
 def write_events(case: Case) -> list[Row]:
     """The case's events, a minute apart, so that of several readings the last is the latest."""
     model, start = case["charge"]["model"], instant("2026-10-15")
+    if model == "prorated_graduated" or case["aggregation"] == "weighted_sum" or "tier_chosen_by" in case["charge"]:
+        return write_changes(case)
     if model == "per_unit_by_dimension":
         return [event(f"e{number}", data) for number, data in enumerate(case["events"])]
     if model == "dynamic":

@@ -22,6 +22,7 @@ MONTHS = {28: Period(2026, 2), 29: Period(2028, 2), 30: Period(2026, 11), 31: Pe
 """A month of so many days."""
 
 YEAR = 365
+WEEK = 7  # read as a quarter of the 28 days of a February
 LONG_AGO = Period(2000, 1)
 
 
@@ -65,12 +66,14 @@ def test_what_has_begun_by_the_target_is_due_and_its_ends_by_the_day(case: Case)
 
 @pytest.mark.parametrize("case", cases_of({"prorated_flat"}), ids=lambda case: case["id"])
 def test_a_fee_is_due_for_the_days_that_are_left_of_the_month(case: Case) -> None:
-    """A trial is a later start. Where a case counts seconds to 23:59:59, they are whole days all the same."""
+    """A trial is a later start. Where a case counts seconds to 23:59:59, they are whole days; a week is a February."""
     charge = case["charge"]
     if "seconds_in_period" in charge:
         held, days = ((charge[name] + 1) // 86_400 for name in ("seconds_left", "seconds_in_period"))
     else:
         held, days = charge["days_billed"], charge["days_in_period"]
+    if days == WEEK:
+        held, days = 4 * held, 4 * days
     month = MONTHS[days]
     begins = month.first_day + timedelta(days=days - held)
     rows = posted(fees(charge["full_price"], active_from=begins), month, POSTINGS.empty(), month)

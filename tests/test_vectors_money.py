@@ -13,7 +13,7 @@ from tests.billing_world import OCTOBER, Office
 from tests.rating_world import World, event, tiers
 from tests.vector_cases import Case, cases_of
 
-MONEY_MODELS = {"rounding", "sum_of_rounded_lines"}
+MONEY_MODELS = {"rounding", "sum_of_rounded_lines", "tax"}
 
 
 @pytest.mark.parametrize("case", cases_of({"rounding"}), ids=lambda case: case["id"])
@@ -38,3 +38,18 @@ def test_an_invoice_is_the_sum_of_its_rounded_lines(case: Case, tmp_path: Path) 
     assert lines["exact_amount"].sum() == Decimal(case["expected"]["exact_amount"])
     invoice = office.ledger.invoices.scan().collect()
     assert invoice["net_amount"][0] == Decimal(case["expected"]["amount"])
+
+
+@pytest.mark.parametrize("case", cases_of({"tax"}), ids=lambda case: case["id"])
+def test_tax_is_that_of_each_class_on_the_sum_of_its_lines(case: Case, tmp_path: Path) -> None:
+    """The formula says bases and rates: `15000*F(20,100)+8000*F(5,100)`. Several taxes on one line are one rate, their sum."""
+    groups = re.findall(r"(\d+)\*F\((\d+),100\)", case["check"])
+    assert "+".join(f"{base}*F({rate},100)" for base, rate in groups) == case["check"]
+    world = World().meter().account(name="Acme").subscription()
+    for base, rate in groups:
+        world.price(f"at{rate}", tiers((None, str(Decimal(base) / 100))), tax_class=f"at{rate}")
+    office = Office(tmp_path / "office", world, taxes={f"at{rate}": str(Decimal(rate) / 100) for _, rate in groups})
+    office.rate(event("a", "1"))
+    office.bill(OCTOBER)
+    invoice = office.ledger.invoices.scan().collect()
+    assert invoice["tax_amount"][0] * 100 == Decimal(case["expected"]["amount"])

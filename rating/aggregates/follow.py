@@ -21,17 +21,25 @@ def follow_points(rows: pl.DataFrame, terms: Terms, stores: Sequence[Points]) ->
         rows: COUNTABLE of aggregates whose aggregation is in FOLLOW.
         stores: Where their points are; those of one aggregate are all in the same.
     """
-    where = rows.unique("key", keep="first", maintain_order=True).select("key", "charge", "usage_period", "aggregation")
-    details = terms.usage.select(*AGGREGATE_KEY[:3], "zone", "billing_day")[where["charge"]]
-    keys = where.hstack(details).with_columns(usage_period_end=period_end(pl.col("usage_period"), pl.col("billing_day")))
-    moves = rows.with_columns(arrival=pl.col("event").cast(pl.Int64) + 1)
-    known = pl.concat([points.find(keys.select("key", *AGGREGATE_KEY)) for points in stores])
+    moves, keys = gather_moves(rows, terms, stores)
     followed = []
     for aggregation in keys["aggregation"].unique().sort():
         mine = keys.filter(pl.col("aggregation") == aggregation)
-        both = pl.concat(
-            [known.join(mine, on="key", how="semi"), MOVES.select(moves.filter(pl.col("aggregation") == aggregation))]
-        )
-        followed.append(FOLLOW[aggregation](both, SPANS.select(mine)))
+        followed.append(FOLLOW[aggregation](moves.join(mine, on="key", how="semi"), SPANS.select(mine)))
     states = pl.concat(followed).rename({"state": "after"})
-    return moves.join(states, on=["key", "arrival"], how="left", maintain_order="left").drop("arrival")
+    arrived = rows.with_columns(arrival=_arrival())
+    return arrived.join(states, on=["key", "arrival"], how="left", maintain_order="left").drop("arrival")
+
+
+def gather_moves(rows: pl.DataFrame, terms: Terms, stores: Sequence[Points]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """MOVES of the rows and of the points that were there before, and SPANS with `aggregation` of their aggregates."""
+    where = rows.unique("key", keep="first", maintain_order=True).select("key", "charge", "usage_period", "aggregation")
+    details = terms.usage.select(*AGGREGATE_KEY[:3], "zone", "billing_day")[where["charge"]]
+    keys = where.hstack(details).with_columns(usage_period_end=period_end(pl.col("usage_period"), pl.col("billing_day")))
+    moves = MOVES.select(rows.with_columns(arrival=_arrival()))
+    known = [points.find(keys.select("key", *AGGREGATE_KEY)) for points in stores]
+    return pl.concat([*known, moves]), keys.select(*SPANS.names(), "aggregation")
+
+
+def _arrival() -> pl.Expr:
+    return pl.col("event").cast(pl.Int64) + 1

@@ -1,4 +1,5 @@
-"""Levels over time: each event says how high something stands, and that holds until the next event or the period's end.
+"""Levels over time: each event says how high something stands, and that holds until the next event or the period's end; or it
+says by how much the level changes.
 
 Stored gigabytes become gigabyte-hours, ports become port-days. The last level counts up to the end of the usage period from
 the moment it is known; a later event takes back what it cuts off. So when the period is over nothing has to be added: the
@@ -14,7 +15,7 @@ from bisect import bisect_left
 
 import polars as pl
 
-from rating.aggregates.moves import STATES, number_points
+from rating.aggregates.moves import STATES, add_up, number_points
 from rating.aggregates.windows import day_begins
 from schemas.money import divide_half_up
 
@@ -41,10 +42,46 @@ def follow_time_average(moves: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFram
     return _follow(moves, spans, pl.col("end") - pl.col("start"))
 
 
-def _follow(moves: pl.DataFrame, spans: pl.DataFrame, per_seconds: pl.Expr) -> pl.DataFrame:
-    bounds = spans.select(
+def follow_seconds_of_changes(moves: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
+    """STATES of level x seconds, where quantities say by how much the level changes."""
+    return _follow_changes(moves, spans, pl.lit(1, pl.Int64))
+
+
+def follow_hours_of_changes(moves: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
+    """The same in level x hours."""
+    return _follow_changes(moves, spans, pl.lit(_HOUR, pl.Int64))
+
+
+def follow_days_of_changes(moves: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
+    """The same in level x days of 24 hours."""
+    return _follow_changes(moves, spans, pl.lit(_DAY, pl.Int64))
+
+
+def follow_average_of_changes(moves: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
+    """STATES of the average level over the whole usage period, where quantities say by how much the level changes."""
+    return _follow_changes(moves, spans, pl.col("end") - pl.col("start"))
+
+
+def _follow_changes(moves: pl.DataFrame, spans: pl.DataFrame, per_seconds: pl.Expr) -> pl.DataFrame:
+    """Each change counts by itself, from its moment to the end of the period, so nothing has to be put in order."""
+    bounds = _bounds(spans)
+    second = pl.col("occurred_at").dt.epoch("s")
+    step = pl.col("weight") * pl.col("quantity_quanta").cast(pl.Int128) * (pl.col("end") - second)
+    states = add_up(moves.join(bounds, on="key", how="left").with_columns(step=step))
+    placed = states.join(bounds, on="key", how="left", maintain_order="left")
+    total = pl.col("state").clip(lower_bound=0)
+    return STATES.select(placed.with_columns(state=divide_half_up(total, per_seconds.cast(pl.Int128))))
+
+
+def _bounds(spans: pl.DataFrame) -> pl.DataFrame:
+    """`key`, and the seconds at which its period starts and ends."""
+    return spans.select(
         "key", day_begins(spans, "usage_period").alias("start"), day_begins(spans, "usage_period_end").alias("end")
     )
+
+
+def _follow(moves: pl.DataFrame, spans: pl.DataFrame, per_seconds: pl.Expr) -> pl.DataFrame:
+    bounds = _bounds(spans)
     timed = moves.with_columns(second=pl.col("occurred_at").dt.epoch("s")).join(bounds, on="key", how="left")
     points, numbered = number_points(timed, [pl.col("key"), pl.col("occurred_at")])
     known = _level_seconds(points.filter(pl.col("arrival") == 0))
