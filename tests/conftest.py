@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.broker import embedded_broker
-from tests.kafka import KafkaNode, missing
+from tests.kafka import KafkaNode, closing_kafka, missing
 
 
 @pytest.fixture(scope="session")
@@ -36,11 +36,8 @@ def kafka_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaNode]:
     lack = missing()
     assert lack is None, lack
     node = KafkaNode(tmp_path_factory.mktemp("kafka"), guarded=True)
-    try:
-        node.start()
+    with closing_kafka(node):
         yield node
-    finally:
-        node.stop()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -18,7 +18,8 @@ import sys
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -29,8 +30,8 @@ from tests.certificates import make_authority, make_certificate
 
 VERSION = "4.1.0"
 CACHE = Path(__file__).parents[1] / ".kafka"
-JARS = CACHE / f"libs-{VERSION}"
-START_SECONDS = 60.0
+JARS = CACHE / f"libs-{VERSION}-tools"
+START_SECONDS = 120.0
 
 POM = f"""\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -40,6 +41,7 @@ POM = f"""\
   <version>1</version>
   <dependencies>
     <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{VERSION}</version></dependency>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>{VERSION}</version></dependency>
     <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.24.3</version></dependency>
   </dependencies>
 </project>
@@ -54,9 +56,7 @@ listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 controller.quorum.voters={voters}
-controller.quorum.election.timeout.ms=500
-controller.quorum.fetch.timeout.ms=1000
-broker.session.timeout.ms=3000
+broker.session.timeout.ms=4000
 broker.heartbeat.interval.ms=500
 log.dirs={folder}/data
 auto.create.topics.enable=false
@@ -237,6 +237,16 @@ class KafkaCluster:
     def stop(self) -> None:
         for node in self.nodes:
             node.stop(signal.SIGKILL)
+
+
+@contextmanager
+def closing_kafka(kafka: KafkaNode | KafkaCluster) -> Iterator[None]:
+    """Start it; stop it at the end of the with block."""
+    try:
+        kafka.start()
+        yield
+    finally:
+        kafka.stop()
 
 
 async def _answers(bootstrap: str) -> bool:

@@ -2,6 +2,8 @@
 
     python tests/torture.py --events 100000 --kills 20            embedded broker
     python tests/torture.py --events 100000 --kills 20 --kafka    Apache Kafka, which is stopped and started too
+    python tests/torture.py --events 100000 --kills 20 --kafka --brokers 3    three, of which one at a time is
+    python tests/torture.py --events 50000 --kills 10 --kafka --brokers 3 --brokers-only    nothing but that
 
 Workers are killed at random and at named points on the way of a batch, stopped, frozen for longer than their session, joined
 and sent away; their disk fills up; the ledger is compacted and billed while they rate; every batch has poison in it. At the
@@ -14,7 +16,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +27,7 @@ if __name__ == "__main__":
 
 from pipelines.broker import embedded_broker
 from pipelines.workspace import Workspace
-from tests.kafka import KafkaNode
+from tests.kafka import KafkaCluster, KafkaNode, closing_kafka
 from tests.torture_check import Verdict, check_ledger
 from tests.torture_run import PERIOD, Plan, Torture
 
@@ -72,34 +74,42 @@ class Outcome:
         return "\n".join(f"{name:<28} {value}" for name, value in rows)
 
 
-def torture(plan: Plan, folder: Path, *, real_kafka: bool = False) -> Outcome:
-    """Run a plan in an empty folder, which keeps workspace, logs and what was sent."""
+def torture(plan: Plan, folder: Path, *, brokers: int = 0) -> Outcome:
+    """Run a plan in an empty folder, which keeps workspace, logs and what was sent.
+
+    Args:
+        brokers: Of Apache Kafka, 1 or 3; 0: the embedded broker.
+    """
     workspace = Workspace.create(folder / "workspace", "video-conference", PERIOD)
     workspace.publish()
-    with _broker(folder, real_kafka) as (kafka, node):
-        run = Torture(plan, workspace, kafka, node, folder)
+    with _broker(folder, brokers) as (kafka, nodes):
+        run = Torture(plan, workspace, kafka, nodes, folder)
         started = time.monotonic()
         run.run()
     verdict = check_ledger(workspace.ledger_folder, run.feed.sent_folder, run.feed.poison_folder)
     if not run.feed.resent and verdict.rejects != run.feed.poisoned:
         run.unexplained.append(f"{run.feed.poisoned} poisoned messages were sent, and {verdict.rejects} rejects found")
-    return Outcome(run, "Apache Kafka" if real_kafka else "embedded broker", verdict, time.monotonic() - started)
+    named = {0: "embedded broker", 1: "Apache Kafka", 3: "Apache Kafka, three brokers"}
+    return Outcome(run, named[brokers], verdict, time.monotonic() - started)
 
 
 @contextmanager
-def _broker(folder: Path, real_kafka: bool) -> Iterator[tuple[str, KafkaNode | None]]:
-    if not real_kafka:
+def _broker(folder: Path, brokers: int) -> Iterator[tuple[str, Sequence[KafkaNode]]]:
+    """Its address, and the nodes that may be stopped."""
+    if not brokers:
         with embedded_broker(folder / "broker.log") as kafka:
-            yield kafka, None
+            yield kafka, []
         return
     place = folder / "kafka"
     place.mkdir()
-    node = KafkaNode(place)
-    try:
-        node.start()
-        yield node.bootstrap, node
-    finally:
-        node.stop()
+    if brokers > 1:
+        cluster = KafkaCluster(place)
+        with closing_kafka(cluster):
+            yield cluster.bootstrap, cluster.nodes
+    else:
+        node = KafkaNode(place)
+        with closing_kafka(node):
+            yield node.bootstrap, [node]
 
 
 def main() -> int:
@@ -108,13 +118,19 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kafka", action="store_true", help="a real Apache Kafka, which tests/kafka.py fetches")
+    parser.add_argument("--brokers", type=int, choices=[1, 3], default=1, help="how many, with --kafka")
+    parser.add_argument("--brokers-only", action="store_true", help="the kills are those of brokers; workers are left alone")
     parser.add_argument("--points", action="store_true", help="kill one worker at each point in turn and do nothing else")
     parser.add_argument("--folder", type=Path, help="an empty folder to keep everything in")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="torture-") as temporary:
         folder = given.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        outcome = torture(Plan(given.events, given.kills, given.seed, points_only=given.points), folder, real_kafka=given.kafka)
+        if given.brokers_only and not given.kafka:
+            parser.error("--brokers-only needs --kafka")
+        only = {"points_only": given.points, "brokers_only": given.brokers_only}
+        plan = Plan(given.events, given.kills, given.seed, **only)
+        outcome = torture(plan, folder, brokers=given.brokers if given.kafka else 0)
         print(outcome.table())
         for fault in outcome.faults():
             print(f"FAULT: {fault}")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import orjson
@@ -25,6 +26,10 @@ REST_SECONDS = 0.25
 """Between two chunks, so that there is always something on its way."""
 
 
+CODECS = ("gzip", "snappy", "lz4", "zstd", None)
+"""How chunks are compressed, one after the other."""
+
+
 class Feed:
     """Sends events in a thread of its own, as fast as it is allowed to.
 
@@ -32,7 +37,17 @@ class Feed:
         allowed: Asked before every chunk: how many events may be sent in all by now.
     """
 
-    def __init__(self, kafka: str, topic: str, folder: Path, *, events: int, seed: int, allowed: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        kafka: str,
+        topic: str,
+        folder: Path,
+        *,
+        events: int,
+        seed: int,
+        allowed: Callable[[], int],
+        codecs: Sequence[str | None] = (None,),
+    ) -> None:
         self.sent = 0
         self.poisoned = 0
         self.resent = 0
@@ -43,6 +58,7 @@ class Feed:
         self._place = kafka, topic
         self.sent_folder, self.poison_folder = folder / "sent", folder / "poison"
         self._events, self._seed, self._allowed = events, seed, allowed
+        self._codecs = itertools.cycle(codecs)
         self._chunk_events = max(100, min(5_000, events // 50))
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -84,7 +100,7 @@ class Feed:
     def _deliver(self, messages: list[Message]) -> None:
         while True:
             try:
-                delivery = asyncio.run(send_messages(*self._place, messages))
+                delivery = asyncio.run(send_messages(*self._place, messages, compression=next(self._codecs)))
             except Refused:
                 self.resent += 1
                 continue

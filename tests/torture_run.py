@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -17,7 +17,7 @@ from ledger.table import source_id
 from pipelines.workspace import Workspace
 from tests.kafka import KafkaNode
 from tests.torture_crew import ROOT, Crew, Worker, read_log
-from tests.torture_feed import Feed
+from tests.torture_feed import CODECS, Feed
 
 PERIOD = "2026-10"
 TOPIC = "usage"
@@ -30,6 +30,8 @@ RUTHLESS = 0.01
 ARMED = 0.75
 """Part of the workers that will kill themselves at a point, and how likely we kill one of those before it does."""
 KILL_ARMED = 0.1
+
+BROKER_DEED = "broker stopped and started"
 
 FILE_LIMITS = (0, 512, 2_000, 8_000, 20_000)
 """Bytes after which a disk is full: nothing, a part of a log entry, a part of a data file."""
@@ -46,6 +48,8 @@ class Plan:
     flush_events: int = 2_000
     points_only: bool = False
     """Every worker kills itself at a point, one point after the other, and nothing else is done."""
+    brokers_only: bool = False
+    """`kills` are those of brokers, one after the other, and nothing else is done."""
 
 
 @dataclass
@@ -59,7 +63,7 @@ class Wound:
 class Torture:
     """Feeds a workspace's topic and torments its workers. What it counted is read from its fields afterwards."""
 
-    def __init__(self, plan: Plan, workspace: Workspace, kafka: str, node: KafkaNode | None, folder: Path) -> None:
+    def __init__(self, plan: Plan, workspace: Workspace, kafka: str, nodes: Sequence[KafkaNode], folder: Path) -> None:
         self.plan = plan
         self.deeds: Counter[str] = Counter()
         self.unexplained: list[str] = []
@@ -67,7 +71,7 @@ class Torture:
         """Seconds from each kill to the moment when every partition with messages waiting had moved on."""
         self._random = Random(plan.seed)
         self._workspace = workspace
-        self._node = node
+        self._nodes = nodes
         self._logs = folder / "logs"
         self._logs.mkdir()
         self._settings = {
@@ -80,7 +84,8 @@ class Torture:
         self.crew = Crew(workspace.root, self._settings, self._logs, self._random)
         if plan.points_only:
             self.crew.most_passes = 1  # events wait for kills, so a second batch might not come
-        self.feed = Feed(kafka, TOPIC, folder, events=plan.events, seed=plan.seed, allowed=self._allowed_events)
+        codecs = CODECS if nodes else (None,)
+        self.feed = Feed(kafka, TOPIC, folder, events=plan.events, seed=plan.seed, allowed=self._allowed_events, codecs=codecs)
         self._wounds: list[Wound] = []
         self._beside: tuple[str, subprocess.Popen[bytes], Path] | None = None
         self._begun = 0
@@ -110,14 +115,20 @@ class Torture:
 
     @property
     def _tormenting(self) -> bool:
-        return self.crew.kills.total() < self.plan.kills
+        return self._kills < self.plan.kills
+
+    @property
+    def _kills(self) -> int:
+        """Those that the plan counts."""
+        return self.deeds[BROKER_DEED] if self.plan.brokers_only else self.crew.kills.total()
 
     def _allowed_events(self) -> int:
         """Events and kills go hand in hand: a kill when nothing is on its way proves nothing."""
-        return min(self.plan.events, self.plan.events * (self.crew.kills.total() + 1) // self.plan.kills)
+        return min(self.plan.events, self.plan.events * (self._kills + 1) // self.plan.kills)
 
     def _look_after(self) -> None:
-        self.crew.armed = 0.0 if not self._tormenting else 1.0 if self.plan.points_only else ARMED
+        plan = self.plan
+        self.crew.armed = 0.0 if plan.brokers_only or not self._tormenting else 1.0 if plan.points_only else ARMED
         for _ in range(self.crew.look_after()):
             reached = dict(self.feed.reached)
             self._wounds.append(
@@ -156,8 +167,10 @@ class Torture:
             self._change_number: 2,
             self._compact: 2,
             self._bill: 2,
-            self._stop_broker: 1 if self._node else 0,
+            self._stop_broker: 1 if self._nodes else 0,
         }
+        if self.plan.brokers_only:
+            deeds = {self._stop_broker: 1}
         free = [worker for worker in self.crew.workers if worker.doomed is None and worker.thaw_at is None]
         if free:
             self._random.choices(list(deeds), list(deeds.values()))[0](self._random.choice(free))
@@ -197,11 +210,15 @@ class Torture:
         self._command("bill run", "bill", "run", "--period", PERIOD)
 
     def _stop_broker(self, worker: Worker) -> None:
-        assert self._node is not None
-        self._node.stop(self._random.choice([signal.SIGTERM, signal.SIGKILL]))
-        time.sleep(self._random.uniform(0, 3))
-        self._node.start()
-        self.deeds["broker stopped and started"] += 1
+        """One broker goes away and comes back; with three, the others go on without it."""
+        node = self._nodes[self.deeds[BROKER_DEED] % len(self._nodes)]
+        node.stop(self._random.choice([signal.SIGTERM, signal.SIGKILL, signal.SIGKILL]))
+        away = time.monotonic() + self._random.uniform(0, 3) * len(self._nodes)
+        while time.monotonic() < away:
+            self._look_after()
+            time.sleep(0.05)
+        node.start()
+        self.deeds[BROKER_DEED] += 1
 
     def _command(self, what: str, *arguments: str) -> None:
         """Begin a `boss` command, unless one is running."""
