@@ -25,8 +25,10 @@ from ledger.book import Ledger
 from ledger.state import PostedRows, reject_keys
 from ledger.table import source_id
 from pipelines.decode import decode_batches
+from pipelines.partitions import owners_of_charges
 from pipelines.remembered import Remembered
 from pipelines.settings import Limits
+from pipelines.topic_life import Topic, keep_life
 from rating.batch import Rated, rate_batch
 from rating.terms import Terms, compile_terms
 from schemas.balance import SESSION
@@ -100,12 +102,24 @@ class Rater:
         self._posted = ledger.postings.reader(self._wait_for_commit)  # for the thread that rates
         self._remembered = Remembered(self._posted, limits.remember_months)
         self._compiled: tuple[tuple[int, int], Book, Terms] | None = None
+        self._partitions: int | None = None
+        self._owners: pl.Series | None = None
 
-    def assign(self, sources: Sequence[Source]) -> dict[Source, int | None]:
+    def assign(self, sources: Sequence[Source], topic: Topic | None = None) -> dict[Source, int | None]:
         """Take over these sources, and only these: rebuild counters and ids from the ledger.
 
         What was rated and not committed is forgotten. Returns the last position the ledger has of each, None where it has none.
+
+        Args:
+            topic: The topic they are partitions of, which other workers may read too; None: nobody else rates.
+
+        Raises:
+            StreamMoved: The ledger has positions of another life of the topic.
         """
+        if topic is not None:
+            keep_life(self._ledger.postings, topic)
+        self._partitions = None if topic is None else topic.life.partitions
+        self._compiled = self._owners = None
         self._newest = self._committed = None
         self._positions = {source: self._posted.position(source_id(*source)) for source in sources}
         self._remembered.rebuild()
@@ -154,7 +168,14 @@ class Rater:
         known.reach_back(decoded.events, terms)
         posted = PostedRows(self._posted)
         rated = rate_batch(
-            decoded.events, terms, known.counters, known.seen, known.points(terms), posted=posted, balances=known.balances
+            decoded.events,
+            terms,
+            known.counters,
+            known.seen,
+            known.points(terms),
+            posted=posted,
+            balances=known.balances,
+            owners=self._owners,
         )
         versions = pl.lit(terms.book_version, pl.Int32), pl.lit(terms.roster_version, pl.Int32)
         unread = decoded.rejects.with_columns(book_version=versions[0], roster_version=versions[1])
@@ -186,6 +207,8 @@ class Rater:
         if self._compiled is None or self._compiled[0] != versions:
             book, roster = self._published.load()
             self._compiled = (book.version, roster.version), book, compile_terms(book, roster)
+            if self._partitions is not None:
+                self._owners = owners_of_charges(self._compiled[2], roster, self._partitions)
         return self._compiled[1], self._compiled[2]
 
     def _new_part(self, batch: RawBatch) -> RawBatch:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import orjson
-
 from ledger.table import source_id
+from pipelines.keys import Keys
 from pipelines.producer import Refused as RefusedMessage
 from pipelines.producer import send_messages
 from pipelines.rate_file import CHUNK_EVENTS, now_ms
@@ -67,30 +66,13 @@ def send_events(workspace: Workspace, roster: Roster, values: Iterable[bytes], r
         send_messages(
             workspace.settings.kafka,
             workspace.settings.stream.topic,
-            _keyed(values, account_of_subject(roster)),
+            Keys(roster).keyed(values),
             partitions=workspace.settings.stream.partitions,
             login=workspace.login(),
             progress=lambda count: report(f"{count:,} events sent"),
         )
     )
     return Sent(delivery.delivered, delivery.last_offsets, [_sentence(refused) for refused in delivery.refused])
-
-
-def account_of_subject(roster: Roster) -> dict[str, str]:
-    """Every identifier -> the account that pays for it. An identifier that changed hands goes to its newest owner's account."""
-    owners = roster.identifiers.sort("valid_from").join(
-        roster.subscriptions.select("subscription_id", "account_id").unique(), on="subscription_id", how="inner"
-    )
-    return dict(owners.select("identifier", "account_id").iter_rows())
-
-
-def _keyed(values: Iterable[bytes], accounts: Mapping[str, str]) -> Iterator[tuple[bytes, bytes]]:
-    for value in values:
-        try:
-            subject = orjson.loads(value)["subject"]
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            subject = ""  # it will be a reject, wherever it goes
-        yield accounts.get(subject, str(subject)).encode(), value
 
 
 def _sentence(refused: RefusedMessage) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pipelines.rater import Commit, RateResult, Source
+from pipelines.topic_life import Topic
 from schemas.usage import RawBatch
 
 Acknowledge = Callable[[], Awaitable[object]]
@@ -24,7 +25,7 @@ Acknowledge = Callable[[], Awaitable[object]]
 class Rates(Protocol):
     """The stateful part: pipelines.rater.Rater. Both methods run in one thread, what `rate` returns in another."""
 
-    def assign(self, sources: Sequence[Source]) -> Mapping[Source, int | None]: ...
+    def assign(self, sources: Sequence[Source], topic: Topic | None = None) -> Mapping[Source, int | None]: ...
 
     def rate(self, batches: Sequence[RawBatch]) -> Commit: ...
 
@@ -70,13 +71,13 @@ class Sink:
     def waiting_messages(self) -> int:
         return self._messages
 
-    async def assign(self, sources: Sequence[Source]) -> Mapping[Source, int | None]:
+    async def assign(self, sources: Sequence[Source], topic: Topic | None = None) -> Mapping[Source, int | None]:
         """Take over these sources: drop what is collected, rebuild the rater's state, return the ledger's positions."""
         async with self._busy:
             await self._committed()
             self._take()
             self._draining, self._last_flush = False, time.monotonic()
-            return await asyncio.get_running_loop().run_in_executor(self._rating, self._rater.assign, sources)
+            return await asyncio.get_running_loop().run_in_executor(self._rating, self._rater.assign, sources, topic)
 
     async def put(self, batch: RawBatch, acknowledge: Acknowledge) -> None:
         """Collect a batch; returns when there is room for the next one, at once when the sink has ended."""

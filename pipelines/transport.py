@@ -36,11 +36,15 @@ from faust.types import TP, ConsumerMessage
 
 from pipelines.deliveries import Deliveries, Delivery
 from pipelines.topic import topic_moved, unreadable
+from pipelines.topic_life import Topic, TopicLife, check_life, read_life
 from schemas.errors import StreamMoved
 from schemas.usage import RawBatch
 
 FETCH_WAIT_MS = 100
 """How long the broker may hold a fetch when there is nothing new; Faust's fixed 1500 would be added to every latency."""
+
+METADATA_SECONDS = 15
+"""How soon new partitions, or a topic that was created again, are noticed."""
 
 END_GRACE_SECONDS = 3.0
 """How long a topic may look shorter than our position. A new partition leader may lag behind for a moment."""
@@ -54,8 +58,9 @@ class Wiring:
 
     topic: str
     stream: str
-    resume: Callable[[Sequence[int]], Awaitable[Mapping[int, int | None]]]
-    """Partitions -> the last offset the ledger has of each; anything buffered is dropped. Must be repeatable."""
+    resume: Callable[[Sequence[int], TopicLife], Awaitable[Mapping[int, int | None]]]
+    """Partitions -> the last offset the ledger has of each; anything buffered is dropped. Must be repeatable. Raises when the
+    ledger's positions are of another life of the topic."""
     drain: Callable[[], Awaitable[bool]]
     """Commit what is buffered now; true when it is in the ledger, false when the worker has failed."""
     fail: Callable[[BaseException], Awaitable[None]]
@@ -72,6 +77,8 @@ class FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         self._generation = 0
         self._last: dict[TP, int] = {}  # last offset returned, or the position sought to - 1
         self._short_since: dict[TP, float] = {}
+        self._life: TopicLife | None = None
+        self._looked = 0.0
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -80,6 +87,35 @@ class FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer._auto_offset_reset = "none"
         consumer._isolation_level = "read_committed"
         return consumer
+
+    async def read_life(self) -> TopicLife:
+        """The life of the topic that is read now. Waits while no broker knows it: it was created a moment ago."""
+        while True:
+            try:
+                life = await read_life(self._ensure_consumer()._client, self.consumer.wiring.topic)
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+                life = None
+            if life is not None:
+                self._life, self._looked = life, time.monotonic()
+                return life
+            await asyncio.sleep(0.1)
+
+    async def _check_life(self, consumer: Any) -> None:
+        """StreamMoved when the topic has more partitions now, or was created again, though it is longer than our position."""
+        if self._life is None or time.monotonic() - self._looked < METADATA_SECONDS:
+            return
+        self._looked = time.monotonic()
+        wiring = self.consumer.wiring
+        try:
+            life = await read_life(consumer._client, wiring.topic)
+            if life is not None:
+                check_life(Topic(wiring.topic, wiring.stream, self._life), life)
+        except KafkaError as error:
+            self.log.info("The topic could not be looked at (%r); later.", error)
+        except StreamMoved as moved:
+            await self._fail(moved)
 
     async def seek_to(self, starts: Mapping[TP, int], generation: int) -> None:
         """Read on from these offsets; later polls carry this generation. Raises IllegalStateError if no longer assigned."""
@@ -93,6 +129,7 @@ class FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     async def _fetch_records(
         self, consumer: Any, active_partitions: Any, timeout: float | None = None, max_records: int | None = None
     ) -> dict[TP, list[tuple[Any, Delivery]]]:
+        await self._check_life(consumer)
         try:
             polled = await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=max_records)
         except NoOffsetForPartitionError:  # from before our first seek
@@ -253,7 +290,12 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                 return
             generation = self.deliveries.close()
             earliest = {TP(tp.topic, tp.partition): first for tp, first in (await self.earliest_offsets(*tps)).items()}
-            positions = await self.wiring.resume([tp.partition for tp in tps])
+            try:
+                life = await self._thread.call_thread(self._thread.read_life)
+            except KafkaError as error:
+                await self.wiring.fail(unreadable(self.wiring.topic, error))
+                return
+            positions = await self.wiring.resume([tp.partition for tp in tps], life)
             starts = {}
             for tp in tps:
                 last = positions[tp.partition]

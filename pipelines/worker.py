@@ -29,16 +29,14 @@ from pipelines.rater import RateResult
 from pipelines.settings import Stream
 from pipelines.sink import FlushLimits, Rates, Sink
 from pipelines.topic import ensure_topic
-from pipelines.transport import Consumer, Transport, Wiring
+from pipelines.topic_life import Topic, TopicLife
+from pipelines.transport import METADATA_SECONDS, Consumer, Transport, Wiring
 from schemas.errors import BadWorkspace
 
 log = structlog.stdlib.get_logger("boss.worker")
 
 STOP_SECONDS = 5.0
 """How long leaving the group and closing connections may take; the ledger is complete before that."""
-
-METADATA_SECONDS = 15
-"""How soon new partitions, or a topic that was created again, are noticed."""
 
 MESSAGES_PER_POLL = 5_000
 """Bounds memory: the embedded broker ignores limits in bytes."""
@@ -180,11 +178,12 @@ class Worker:
         if self.app.crash_reason is not None:
             raise self.app.crash_reason
 
-    async def _resume(self, partitions: Sequence[int]) -> Mapping[int, int | None]:
+    async def _resume(self, partitions: Sequence[int], life: TopicLife) -> Mapping[int, int | None]:
         """The ledger's positions of the partitions we were assigned, with the rater's state rebuilt for them."""
         self.health.ready = False
         try:
-            positions = await self.sink.assign([(self._name, partition) for partition in sorted(partitions)])
+            topic = Topic(self._stream.topic, self._name, life)
+            positions = await self.sink.assign([(self._name, partition) for partition in sorted(partitions)], topic)
         except Exception as error:
             await self._fail(error)
             raise

@@ -3,6 +3,7 @@
 number     rows of EVENTS get a number, so that every later frame can point at its event
 measure    quantities first: they depend on the event and its meters alone
 match      then who pays; a bad quantity matters only where a price would have charged it
+own        what came by a partition that does not count its account is sent back
 drop       duplicates after matching, because the ledger knows an event by what was charged
 retract    then what takes back earlier events, of this batch or of the ledger
 cover      units that were paid in advance stand for usage, so that no price counts it
@@ -27,6 +28,7 @@ from rating.counters import Counters
 from rating.duplicates import drop_duplicates
 from rating.match import match_prices
 from rating.measure import measure_usage
+from rating.ownership import keep_own, keep_own_retractions
 from rating.post import post_charges
 from rating.price import price_usage
 from rating.recalled import recall_dimensions
@@ -56,6 +58,7 @@ def rate_batch(
     *,
     posted: Posted | None = None,
     balances: Balances | None = None,
+    owners: pl.Series | None = None,
 ) -> Rated:
     """Rate one batch.
 
@@ -66,6 +69,7 @@ def rate_batch(
         points: The points of aggregates that need them; None: the book has no such meter, or nothing was rated before.
         posted: The ledger, to find what retractions take back; None: it is empty.
         balances: What prepaid accounts have left; None: nothing was ever paid in advance.
+        owners: For each row of `terms.usage` the partition that counts its account; None: there is nobody else who counts.
 
     Returns:
         POSTINGS ordered by (stream, stream_partition, stream_offset, stream_row); REJECTS in arrival order.
@@ -78,9 +82,10 @@ def rate_batch(
     measured = measure_usage(usage, terms.meters)
     matched = match_prices(events, measured, terms)
     strange = matched.rejected.join(usage, on="event", how="semi", maintain_order="left")
-    fresh = drop_duplicates(events, matched.charged, terms, seen)
+    own = keep_own(matched.charged, events, terms, owners, seen)
+    fresh = drop_duplicates(events, own.charged, terms, seen)
     ledger = posted or NothingPosted()
-    back = take_back(events, fresh.charged, terms, seen, ledger)
+    back = keep_own_retractions(take_back(events, fresh.charged, terms, seen, ledger), events, terms, owners)
     desk = Desk(events, ordered, fresh.charged, back, terms, balances or Balances(), seen)
     events = move_times(events, back.rows)
     if back.rows.height and terms.cells.height:
@@ -90,7 +95,7 @@ def rate_batch(
     shared = share_charges(priced, events, terms)
     postings = name_corrected(post_charges(events, desk.as_reported(priced), shared, terms), back)
     settled = desk.settle(events, priced, postings, counters)
-    rejected = pl.concat([strange, fresh.rejected, back.rejected, counted.rejected, settled.rejected])
+    rejected = pl.concat([strange, own.rejected, fresh.rejected, back.rejected, counted.rejected, settled.rejected])
     return Rated(
         postings=settled.postings,
         rejects=write_rejects(events, rejected, terms),

@@ -100,6 +100,7 @@ class RejectReason(StrEnum):
     NOT_SUBSCRIBED = "not_subscribed"  # the subject exists, but had no subscription at that time
     NO_PRICE = "no_price"  # subscribed, but no price of the plan covers this meter and these dimensions then
     DUPLICATE_DIFFERS = "duplicate_differs"  # the id was charged before with another content
+    WRONG_PARTITION = "wrong_partition"  # the account is counted on another partition of the topic
     UNKNOWN_RETRACTION = "unknown_retraction"  # it takes back an event that has not been charged
     BAD_BALANCE = "bad_balance"  # a top-up, adjustment or reservation whose data is wrong
     NOT_PREPAID = "not_prepaid"  # the account has no balance

@@ -17,6 +17,7 @@ from ledger.table import LedgerTable, source_id
 from pipelines.broker import die_with_parent
 from pipelines.rater import Commit, RateResult, Source
 from pipelines.settings import Stream
+from pipelines.topic_life import Topic, keep_life
 from pipelines.worker import run_stream
 from schemas.errors import BossError, LedgerUnwritable
 from schemas.frames import FrameSchema
@@ -35,7 +36,9 @@ class RaterDouble:
         self.unwritable = unwritable
         self.positions: dict[Source, int | None] = {}
 
-    def assign(self, sources: Sequence[Source]) -> Mapping[Source, int | None]:
+    def assign(self, sources: Sequence[Source], topic: Topic | None = None) -> Mapping[Source, int | None]:
+        if topic is not None:
+            keep_life(self.table, topic)
         self.positions = {source: self.table.position(source_id(*source)) for source in sources}
         return dict(self.positions)
 

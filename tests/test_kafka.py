@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from aiokafka.codec import has_lz4, has_snappy, has_zstd
 
 from pipelines.broker import free_port
@@ -163,3 +163,45 @@ def test_messages_that_retention_removed_before_they_were_rated_are_noticed(
     assert wait_for_messages(table, 2_100).height == 2_100
     worker.terminate()
     assert wait_for(worker) == 0
+
+
+def test_a_topic_created_again_that_has_grown_past_our_position_is_noticed_by_running_and_by_new_workers(
+    kafka_node: KafkaNode, topic: str, tmp_path: Path, worker_log: Path
+) -> None:
+    table, options = tmp_path / "table", {"topic": topic, "group": topic}
+    send(kafka_node.bootstrap, topic, 400)
+    worker = start_worker(table, kafka_node.bootstrap, worker_log, **options)
+    wait_for_messages(table, 400)
+    administer(kafka_node, lambda admin: admin.delete_topics([topic]))
+    wait_until(lambda: topic not in administer(kafka_node, lambda admin: admin.list_topics()))
+    send(kafka_node.bootstrap, topic, 4_000, first=1_000)
+    assert wait_for(worker, 60) == 1
+    assert wait_for(start_worker(table, kafka_node.bootstrap, worker_log, **options), 40) == 1
+    assert worker_log.read_text().count("it was deleted and created again. Stop all workers") >= 2
+    before = heard(table)
+    worker = start_worker(table, kafka_node.bootstrap, worker_log, **options, epoch="2")
+    new = {value for _, value in messages(1_000, 4_000)}
+    wait_until(lambda: new <= set(heard(table)["value"]))
+    worker.terminate()
+    assert wait_for(worker) == 0
+    assert heard(table).height == before.height + 4_000
+
+
+def test_a_topic_that_got_more_partitions_is_refused_until_the_epoch_is_new(
+    kafka_node: KafkaNode, topic: str, tmp_path: Path, worker_log: Path
+) -> None:
+    table, options = tmp_path / "table", {"topic": topic, "group": topic}
+    send(kafka_node.bootstrap, topic, 1_000)
+    workers = [start_worker(table, kafka_node.bootstrap, worker_log, **options) for _ in range(2)]
+    wait_for_messages(table, 1_000)
+    administer(kafka_node, lambda admin: admin.create_partitions({topic: NewPartitions(8)}))
+    assert [wait_for(worker, 60) for worker in workers] == [1, 1]
+    assert wait_for(start_worker(table, kafka_node.bootstrap, worker_log, **options), 40) == 1
+    assert "has 8 partitions, and the ledger knows it as" in worker_log.read_text()
+    send(kafka_node.bootstrap, topic, 1_000, first=1_000)
+    assert heard(table).height == 1_000
+    worker = start_worker(table, kafka_node.bootstrap, worker_log, **options, epoch="2")
+    found = wait_for_messages(table, 3_000)  # this rater knows no ids: the first thousand comes again
+    worker.terminate()
+    assert wait_for(worker) == 0
+    assert found["value"].n_unique() == 2_000

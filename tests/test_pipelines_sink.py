@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.rater import Commit, RateResult, Source
 from pipelines.sink import FlushLimits, Sink
+from pipelines.topic_life import Topic
 from schemas.errors import Fenced
 from schemas.usage import RawBatch
 
@@ -26,7 +27,7 @@ class Rater:
         self.go.set()
         self.error: Exception | None = None
 
-    def assign(self, sources: Sequence[Source]) -> Mapping[Source, int | None]:
+    def assign(self, sources: Sequence[Source], topic: Topic | None = None) -> Mapping[Source, int | None]:
         return dict.fromkeys(sources, max(self.offsets, default=None))
 
     def rate(self, batches: Sequence[RawBatch]) -> Commit:
