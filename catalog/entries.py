@@ -138,6 +138,7 @@ class TermsEntry(Entry):
     connect_fee: Price | None = None
     included: Units | None = None
     units: UnitsEntry | None = None
+    counted_over: Literal["subscription", "account", "group"] | None = None
     cap: Price | None = None
     floor: Price | None = None
     prorate: Flag | None = None

@@ -38,18 +38,19 @@ OF_EVENT = ("fixed", "connect_fee", "free_events", "minimum", "maximum", "minimu
 """Numbers that only make sense for what is priced by the period, or event by event."""
 
 _FLOOR = ("floor", "prorate")
-_ANY = ("included", "units", "cap", "per", "free_events", "minimum", "maximum", "rounding", *_FLOOR)
+_COUNTED = ("included", "counted_over")
+_ANY = (*_COUNTED, "units", "cap", "per", "free_events", "minimum", "maximum", "rounding", *_FLOOR)
 _PLAIN = ("fixed", *_ANY)
 _TIERED = ("flat_at_zero", *_ANY)
 _PACKED = ("unit_price", "package_size", "price", "flat")
-_CALL = ("connect_fee", "minimum_units", "included", "free_events", "minimum", "maximum", "rounding", *_FLOOR)
+_CALL = ("connect_fee", "minimum_units", *_COUNTED, "free_events", "minimum", "maximum", "rounding", *_FLOOR)
 _MATRIX = (
     "match",
     "connect_fee",
     "minimum_units",
     "increment",
     "price_per",
-    "included",
+    *_COUNTED,
     "free_events",
     "minimum",
     "maximum",

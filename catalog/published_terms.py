@@ -34,6 +34,7 @@ TERM_COLUMNS = [
     "minimum_units",
     "round_places",
     "round_method",
+    "counted_over",
     "flat_at_zero",
     "tax_class",
     "valid_from",

@@ -30,6 +30,7 @@ class AccountEntry(Entry):
     charging: Literal["prepaid", "postpaid"] = "postpaid"
     low_balance: Price | None = None
     overdraft: Price | None = None
+    parent: Id | None = None
 
 
 class PartnerEntry(Entry):

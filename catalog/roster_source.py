@@ -18,6 +18,7 @@ from catalog.csv_source import read_csv
 from catalog.customer_limits import read_customer_limits
 from catalog.fields import to_instant
 from catalog.frozen import seal_roster
+from catalog.hierarchy import check_hierarchies, check_subscription_names
 from catalog.negotiated import Customers, read_overrides
 from catalog.problems import Place, Problems
 from catalog.roster_checks import check_accounts, check_agreements, check_holdings, check_identifiers, check_tax_rates
@@ -68,7 +69,9 @@ def _read_roster(folder: Path, book: Book) -> Roster:
 
     known = {"account": _ids(items["accounts"]), "partner": _ids(items["partners"])}
     check_accounts(accounts, partners, known["partner"], problems)
+    check_hierarchies(accounts, known["account"], problems)
     check_agreements(book, known["partner"], folder, problems)
+    check_subscription_names(subscriptions, problems)
     zones = {account.id: account.zone for account, _ in accounts}
     account_frame = _account_frame(accounts).unique("account_id", keep="first", maintain_order=True)
     holdings = _holdings(subscriptions, zones)
@@ -140,7 +143,7 @@ def _unsure_accounts(
 
 
 def _account_frame(accounts: Sequence[tuple[AccountEntry, Place]]) -> pl.DataFrame:
-    names = {"account_id": "id", "partner_id": "partner"}
+    names = {"account_id": "id", "partner_id": "partner", "parent_id": "parent"}
     return pl.DataFrame(
         {column: [getattr(account, names.get(column, column)) for account, _ in accounts] for column in ACCOUNTS.names()},
         schema=dict(ACCOUNTS.columns),

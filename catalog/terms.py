@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from catalog.capacity import check_capacity
+from catalog.counting import check_counting
 from catalog.entries import TermsEntry, TierEntry
 from catalog.fields import MAX_UNITS, decimals_of
 from catalog.matrix import check_matrix
@@ -66,6 +67,7 @@ def check_terms(terms: TermsEntry, charge: str, metered: Metered | None, place: 
         if per == "event" and metered is not None and metered.aggregation not in ("sum", "count"):
             text = f"prices each event by itself, so the meter must be a sum or count, not {metered.aggregation}"
             problems.add(place.at("model"), text)
+        check_counting(terms, metered, place, problems)
         tiers = _lower_tiers_of(model, terms, metered, place, problems)
         columns = _lower(terms, model, per)
         if terms.units is not None and metered is not None and len(problems.found) == count:
@@ -238,6 +240,7 @@ def _lower(terms: TermsEntry, model: str, per: str) -> dict[str, object]:
         "included_units": terms.included or Decimal(0),
         "round_places": None if rounding is None else rounding.places,
         "round_method": None if rounding is None else rounding.method,
+        "counted_over": terms.counted_over or "subscription",
         "flat_at_zero": bool(terms.flat_at_zero),
     }
 

@@ -42,7 +42,7 @@ def send(
     workspace: WorkspaceOption = HERE,
     wait: Annotated[bool, typer.Option(help="Wait until the ledger has passed the events.")] = False,
 ) -> None:
-    """Send a usage file to the usage topic, keyed by billing account.
+    """Send a usage file to the usage topic, keyed by the root of the payer's hierarchy.
 
     Example: `boss send usage.ndjson --wait`
     """

@@ -159,10 +159,13 @@ class PostedRows:
         """POINT_COLUMNS of the rows, shares left out, of events of these aggregates, with all that correct them; in no order.
 
         Args:
-            keys: `account_id` and AGGREGATE_KEY.
+            keys: `account_id` (null: of any account) and AGGREGATE_KEY.
         """
         mine = pl.col("event_id").is_not_null() & moves_aggregate()
-        rows = self._of_accounts(keys).filter(mine & pl.col("price_id").is_in(keys["price_id"].unique().implode()))
+        read = self._postings.scan() if keys["account_id"].null_count() else self._of_accounts(keys)
+        months = keys["usage_period"].dt.strftime("%Y-%m").unique().implode()
+        rows = read.filter(mine & pl.col("price_id").is_in(keys["price_id"].unique().implode()))
+        rows = rows.filter(pl.col("usage_month").is_in(months))
         return rows.select(POINT_COLUMNS).collect().join(keys, on=AGGREGATE_KEY, how="semi")
 
     def _of_accounts(self, frame: pl.DataFrame) -> pl.LazyFrame:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from rating.hierarchy import root_accounts
 from rating.terms import Terms
 from schemas.roster import Roster
 
@@ -21,8 +22,8 @@ Numbers = npt.NDArray[np.uint32]
 
 
 def keys_of_accounts(roster: Roster) -> pl.DataFrame:
-    """`account_id`, `key`, one row per account: accounts that count together have one key."""
-    return roster.accounts.select("account_id", key="account_id")
+    """`account_id`, `key`, one row per account: accounts that count together have one key, the root of their hierarchy."""
+    return root_accounts(roster.accounts).select("account_id", key="root_id")
 
 
 def owners_of_charges(terms: Terms, roster: Roster, partitions: int) -> pl.Series:

@@ -2,12 +2,10 @@
 
 Every correction of prices starts here: replay, what-if and re-rating need no message again. A usage row says what its event
 measured; an event that several prices of one meter charged has several rows and is one measured event. A row stands until
-another row names it in `corrects`. Rows are read account by account, so memory is that of the largest range of accounts.
+another row names it in `corrects`.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import polars as pl
 
@@ -37,9 +35,6 @@ POSTED_USAGE = FrameSchema(
 )
 """One row per event and meter, in order of position."""
 
-RANGE_ROWS = 500_000
-"""Rows of the ledger in memory at a time, unless one account has more."""
-
 EVENT = ["event_source", "event_id"]
 """What tells events apart."""
 
@@ -61,15 +56,6 @@ def usage_rows(postings: pl.LazyFrame, first_month: str, last_month: str) -> pl.
     if covered.is_empty():
         return usage.with_columns(covered_quanta=pl.lit(0, pl.Int64))
     return usage.join(covered.lazy(), on=by, how="left").with_columns(pl.col("covered_quanta").fill_null(0))
-
-
-def by_accounts(rows: pl.LazyFrame, range_rows: int = RANGE_ROWS) -> Iterator[pl.DataFrame]:
-    """The rows, a range of whole accounts at a time, in order of account."""
-    counts = rows.group_by("account_id").agg(rows=pl.len().cast(pl.Int64)).sort("account_id").collect()
-    numbered = counts.with_columns(number=(pl.col("rows").cum_sum() - 1) // range_rows)
-    account = pl.col("account_id")
-    for part in numbered.partition_by("number", maintain_order=True) if counts.height else []:
-        yield rows.filter((account >= part["account_id"][0]) & (account <= part["account_id"][-1])).collect()
 
 
 def position_text() -> pl.Expr:
@@ -167,6 +153,6 @@ def sum_rows(rows: pl.DataFrame) -> pl.DataFrame:
     """SUMS of POSTINGS, in no order: what the ledger says, corrections included."""
     step = pl.col("after_quanta") - pl.col("before_quanta").fill_null(0)
     sums = rows.group_by(PARTY).agg(
-        pl.col("account_id", "currency").first(), quanta=step.sum(), scaled=pl.col("amount").to_physical().sum()
+        pl.col("account_id", "currency").min(), quanta=step.sum(), scaled=pl.col("amount").to_physical().sum()
     )
     return SUMS.select(sums)

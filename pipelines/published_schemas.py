@@ -108,7 +108,7 @@ def asyncapi_document() -> Schema:
         "info": {
             "title": "BOSS usage events",
             "version": "1.0.0",
-            "description": "Usage goes in as CloudEvents 1.0, keyed by account. docs/EVENTS.md explains it.",
+            "description": "Usage goes in as CloudEvents 1.0, keyed by root account. docs/EVENTS.md explains it.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/cloudevents+json",

@@ -16,6 +16,7 @@ from pipelines.posted_usage import EVENT, SUMS
 from rating.aggregates.points import Points
 from rating.balance.units import less_covered
 from rating.count import count_usage
+from rating.counted_for import name_aggregates, number_aggregates
 from rating.counters import Counters
 from rating.match import match_prices
 from rating.measure import MEASURED
@@ -25,7 +26,7 @@ from rating.recalled import recalled_properties
 from rating.shares import share_charges, sold_by
 from rating.terms import Terms
 from schemas.frames import INSTANT
-from schemas.ledger import AGGREGATE_KEY, POSITION_KEY, Role
+from schemas.ledger import POSITION_KEY, Role
 from schemas.usage import EVENTS, RejectReason
 
 _TENS = pl.Series("tens", [10**exponent for exponent in range(19)], dtype=pl.Int128)
@@ -42,8 +43,8 @@ class Matched:
     covered: pl.DataFrame  # event, meter, more: what units stand for, in quanta of the meter; no price of ours counts it
 
     def names(self) -> pl.DataFrame:
-        """`charged` with the names of the aggregate that are posted."""
-        return self.charged.hstack(self.terms.usage.select(AGGREGATE_KEY[:3])[self.charged["charge"]])
+        """`charged` with the `counted_for`, `price_id` and `price_version` that are posted."""
+        return self.charged.with_columns(name_aggregates(self.charged, self.terms).get_columns())
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,12 @@ class Priced:
 
     def steps(self, events: pl.DataFrame) -> pl.DataFrame:
         """What `Counters.advance` and `Points.advance` take over of these rows, as if they stood in the ledger."""
-        names = self.terms.usage.select(*AGGREGATE_KEY[:3], "meter_id")[self.rows["charge"]]
+        meters = self.terms.usage.select("meter_id")[self.rows["charge"]]
         origin = events.select(*POSITION_KEY[:3], *EVENT, "occurred_at")[self.rows["event"]]
         moved = self.rows.select(
             "usage_period", "quantity_quanta", "value", pl.col("before_quanta").fill_null(0), "after_quanta"
         )
-        return pl.concat([names, origin, moved], how="horizontal").with_columns(
+        return pl.concat([name_aggregates(self.rows, self.terms), meters, origin, moved], how="horizontal").with_columns(
             *name_roles(self.rows["charge"], self.terms),
             stream_row=pl.int_range(pl.len(), dtype=pl.Int32),
             corrects=pl.lit(None, pl.String),
@@ -72,7 +73,7 @@ class Priced:
         """SUMS of these rows, the partners' parts of them, and what balances pay for them."""
         amount = pl.col("revenue_after") - pl.col("revenue_before")
         step = pl.col("after_quanta") - pl.col("before_quanta").fill_null(0)
-        aggregate = self.terms.usage["aggregate"].gather(self.rows["charge"])
+        aggregate = number_aggregates(self.rows, self.terms).alias("aggregate")
         rows = self.rows.with_columns(aggregate, amount=amount, step=step)
         owed = rows.with_columns(name_roles(self.rows["charge"], self.terms))
         shares = self.shares.drop("amount").hstack(rows.drop("amount")[self.shares["row"]])
@@ -82,9 +83,20 @@ class Priced:
             role=pl.lit(Role.BALANCE.value), amount=pl.lit(0, pl.Int128) - pl.col("amount"), step=pl.lit(0, pl.Int64)
         )
         parts = (owed, shares, paid) if paid.height else (owed, shares)
-        both = pl.concat([frame.select(*_SUMMED, "charge", "step", "amount") for frame in parts])
-        sums = both.group_by(_SUMMED).agg(pl.col("charge").first(), quanta=pl.col("step").sum(), scaled=pl.col("amount").sum())
-        return SUMS.select(sums.hstack(self.terms.usage.select("account_id", *AGGREGATE_KEY[:3], "currency")[sums["charge"]]))
+        both = pl.concat([frame.select(*_SUMMED, "charge", "counted_for", "step", "amount") for frame in parts])
+        sums = both.group_by(_SUMMED).agg(
+            pl.col("charge", "counted_for").first(), quanta=pl.col("step").sum(), scaled=pl.col("amount").sum()
+        )
+        details = self.terms.usage.select("account_id", "currency")[sums["charge"]]
+        return SUMS.select(sums.hstack(details).with_columns(name_aggregates(sums, self.terms).get_columns()))
+
+    def by_account(self) -> pl.DataFrame:
+        """`account_id`, `currency` and `scaled`: what each account owes for its own events, scale 18."""
+        is_cost = self.terms.usage["carrier_id"].gather(self.rows["charge"]).is_not_null()
+        owed = self.rows if not is_cost.any() else self.rows.filter(~is_cost)
+        amount = (owed["revenue_after"] - owed["revenue_before"]).alias("scaled")
+        accounts = self.terms.usage.select("account_id", "currency")[owed["charge"]]
+        return accounts.with_columns(amount).group_by("account_id", "currency").agg(pl.col("scaled").sum())
 
 
 NOTHING_COVERED = pl.DataFrame(schema={"event": pl.UInt32, "meter": pl.UInt32, "more": pl.Int64})

@@ -17,6 +17,7 @@ import structlog
 
 from ledger.state import Part, aggregate_points, aggregate_totals, balance_moves, event_ids, newest_month, order_ids
 from ledger.table import LedgerTable
+from pipelines.account_ranges import group_links, linked_accounts, posted_links
 from rating.aggregates.points import Points, kept_meters
 from rating.balance.accounts import Balances
 from rating.batch import Rated
@@ -90,12 +91,12 @@ class Remembered:
         subjects = events.filter(old).select(identifier="subject").unique()
         if subjects.is_empty():
             return
-        payers = terms.usage.lazy().select("holder", "account_id", "counted_for").unique()
-        found = subjects.lazy().join(terms.holders.lazy(), on="identifier").join(payers, on="holder").select("counted_for")
-        together = payers.join(found.unique(), on="counted_for").select("account_id").unique()  # who shares an aggregate
-        accounts = sorted(set(together.collect()["account_id"]) - self._complete)
-        if not accounts:
+        payers = terms.usage.lazy().select("holder", "account_id").unique()
+        found = subjects.lazy().join(terms.holders.lazy(), on="identifier").join(payers, on="holder").select("account_id")
+        wanted = set(found.unique().collect()["account_id"]) - self._complete
+        if not wanted:
             return
+        accounts = sorted(self._with_groups(wanted, terms) - self._complete)
         part = Part(before=self._since, accounts=accounts)
         points = self.points(terms)
         self.counters.add(aggregate_totals(self._postings, part))
@@ -120,6 +121,14 @@ class Remembered:
             self._newest, self._since = str(newest), str(Period.parse(str(newest)).plus(-self._months))
             return
         self.rebuild()
+
+    def _with_groups(self, accounts: set[str], terms: Terms) -> set[str]:
+        """The accounts, and all whose old usage may have added up with theirs: a total is known with all of its rows only."""
+        links = group_links(terms)
+        if links.is_empty():
+            return accounts
+        old = self._postings.scan().filter(pl.col("usage_month") < self._since)
+        return linked_accounts(accounts, pl.concat([links, posted_links(old)]))
 
     def _rows_since(self) -> int:
         """Rows of the months in memory: at least as many as events to remember."""

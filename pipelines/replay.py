@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import polars as pl
 
 from catalog.versions import load_book, load_roster
+from pipelines.account_ranges import by_accounts
 from pipelines.posted_usage import (
     EVENT,
     PARTY,
     SUMS,
-    by_accounts,
     posted_usage,
     sold_prices,
     standing_rows,
@@ -189,7 +189,8 @@ def as_charged(matched: Matched, before: pl.DataFrame, versions: tuple[int, int]
     """
     first = before.filter(_is(versions, "first_book", "first_roster")).select("event", first=pl.lit(True)).unique()
     known = before.drop("first_book", "first_roster").with_columns(known=pl.lit(True))
-    placed = matched.names().join(known, on=["event", "price_id"], how="left").join(first, on="event", how="left")
+    placed = matched.charged.with_columns(matched.terms.usage["price_id"].gather(matched.charged["charge"]))
+    placed = placed.join(known, on=["event", "price_id"], how="left").join(first, on="event", how="left")
     here, new = _is(versions, *VERSIONS), pl.col("known").is_null() & pl.col("first").fill_null(False)
     kept = placed.filter(here | new).sort("after_quanta", "before_quanta", "event", "charge", nulls_last=True)
     return kept.select(matched.charged.columns)
@@ -201,7 +202,7 @@ def _is(versions: tuple[int, int], book: str, roster: str) -> pl.Expr:
 
 def compare_sums(ledger: pl.DataFrame, replayed: pl.DataFrame) -> pl.DataFrame:
     """Both SUMS side by side, one row per aggregate, role and partner that either has."""
-    again = replayed.group_by(PARTY).agg(pl.col("account_id", "currency").first(), pl.col("quanta", "scaled").sum())
+    again = replayed.group_by(PARTY).agg(pl.col("account_id", "currency").min(), pl.col("quanta", "scaled").sum())
     both = ledger.join(again, on=PARTY, how="full", coalesce=True, nulls_equal=True, suffix="_again")
     return both.with_columns(pl.coalesce(name, f"{name}_again").alias(name) for name in ("account_id", "currency"))
 

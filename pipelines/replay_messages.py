@@ -13,8 +13,9 @@ from pathlib import Path
 import polars as pl
 
 from ledger.book import Ledger
+from pipelines.account_ranges import by_accounts
 from pipelines.decode import decode_batches
-from pipelines.posted_usage import EVENT, SUMS, by_accounts, sum_payments, sum_rows, usage_rows
+from pipelines.posted_usage import EVENT, SUMS, sum_payments, sum_rows, usage_rows
 from pipelines.rate_posted import NOTHING_COVERED, Matched, price_posted
 from pipelines.replay import (
     BEFORE,

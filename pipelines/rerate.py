@@ -19,7 +19,8 @@ import polars as pl
 from ledger.lock import writer_lock
 from ledger.state import balance_moves
 from ledger.table import LedgerTable, source_id
-from pipelines.posted_usage import PARTY, by_accounts, sum_rows, usage_rows
+from pipelines.account_ranges import by_accounts, group_links
+from pipelines.posted_usage import PARTY, sum_rows, usage_rows
 from pipelines.replay import PublishedTerms
 from pipelines.rerate_balances import pay_corrections
 from pipelines.rerate_rows import correct_rows
@@ -148,16 +149,17 @@ def _parts(postings: pl.LazyFrame, wanted: Wanted) -> Iterator[pl.DataFrame]:
     first = Period.of(wanted.first_day).previous()
     last = Period.of(wanted.end_day - timedelta(days=1))
     rows = usage_rows(postings, str(first), str(last))
+    links = group_links(wanted.of(wanted.versions))
     if wanted.is_cost:
-        return by_accounts(rows)
+        return by_accounts(rows, links)
     was = rows.filter(pl.col("price_id") == wanted.price_id).select(pl.col("meter_id").unique()).collect()["meter_id"]
-    return by_accounts(rows.filter(pl.col("meter_id").is_in(list({*wanted.meters, *was}))))
+    return by_accounts(rows.filter(pl.col("meter_id").is_in(list({*wanted.meters, *was}))), links)
 
 
 def _changes(part: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     """CHANGES that `rows` make."""
     added = rows.group_by(PARTY).agg(
-        pl.col("account_id", "currency").first(), rows=pl.len().cast(pl.Int64), more=pl.col("amount").to_physical().sum()
+        pl.col("account_id", "currency").min(), rows=pl.len().cast(pl.Int64), more=pl.col("amount").to_physical().sum()
     )
     before = sum_rows(part).select(*PARTY, "scaled")
     both = added.join(before, on=PARTY, how="left", nulls_equal=True).with_columns(pl.col("scaled").fill_null(0))

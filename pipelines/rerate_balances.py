@@ -59,4 +59,4 @@ def _as_paid(rows: pl.DataFrame) -> Iterator[tuple[int, datetime, Paid]]:
     columns += ["subscription_id", "meter_id", "price_id", "price_version", "quantity_scale"]
     for row in rows.select(*columns, scaled=pl.col("amount").to_physical()).iter_rows(named=True):
         at, corrects = row.pop("occurred_at"), row.pop("corrects")
-        yield row["event"], at, Paid(**row, charge=0, sign=1 if corrects is None else -1, aggregate=-1)
+        yield row["event"], at, Paid(**row, charge=0, sign=1 if corrects is None else -1)

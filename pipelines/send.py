@@ -1,7 +1,7 @@
-"""Send usage to the topic (`boss send FILE`), keyed by billing account, and wait for the ledger to pass it.
+"""Send usage to the topic (`boss send FILE`), keyed by the root of the payer's hierarchy, and wait until the ledger has it.
 
-The key is the account because an aggregate has one owner: the worker that holds the account's partition. Events of unknown
-subjects are keyed by the subject itself and end as rejects.
+The key puts all usage that may be counted together on one partition, in order, with the worker that holds it. Events of
+unknown subjects are keyed by the subject itself and end as rejects.
 """
 
 from __future__ import annotations

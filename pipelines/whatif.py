@@ -16,7 +16,8 @@ import polars as pl
 import catalog.book_source
 import catalog.roster_source
 from catalog.versions import load_book, load_roster
-from pipelines.posted_usage import by_accounts, posted_usage, usage_rows, without_retracted
+from pipelines.account_ranges import by_accounts, group_links
+from pipelines.posted_usage import posted_usage, usage_rows, without_retracted
 from pipelines.rate_posted import Matched, match_posted, price_posted
 from pipelines.workspace import Workspace
 from rating.counters import Counters
@@ -98,14 +99,14 @@ def compare_draft(workspace: Workspace, period: Period, book: Book, roster: Rost
     """Rate the period's posted usage by a draft and set it beside what stands in the ledger, range of accounts by range."""
     terms = _without_costs(compile_terms(book, roster))
     today, draft, unpriced, events = [], [], [UNPRICED.empty()], 0
-    for part in by_accounts(usage_rows(workspace.ledger().postings.scan(), str(period), str(period))):
+    rows = usage_rows(workspace.ledger().postings.scan(), str(period), str(period))
+    for part in by_accounts(rows, group_links(terms)):
         usage = posted_usage(without_retracted(part).filter(pl.col("role") == Role.REVENUE.value))
         matched = match_posted(usage, terms)
         priced = price_posted(matched, matched.charged, Counters())
-        revenue = priced.sums().filter(pl.col("role") == Role.REVENUE.value)
         charged = part.filter(pl.col("role") == Role.REVENUE.value).with_columns(scaled=pl.col("amount").to_physical())
         today.append(_by_account(charged))
-        draft.append(_by_account(revenue))
+        draft.append(priced.by_account())
         unpriced.append(_without_price(usage, matched, priced.rejected))
         events += usage.height
     published = workspace.load()

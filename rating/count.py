@@ -11,6 +11,7 @@ from rating.aggregates.follow import follow_points
 from rating.aggregates.kinds import KEPT
 from rating.aggregates.points import Points
 from rating.capacity import as_reported, number_recalled, number_tiers
+from rating.counted_for import name_aggregates, number_aggregates, owners
 from rating.counters import Counters
 from rating.level_prices import price_levels
 from rating.recalled import kept_values
@@ -19,7 +20,7 @@ from rating.retract import TAKEN, NothingPosted, Posted
 from rating.terms import Terms
 from schemas.errors import BrokenPromise
 from schemas.frames import INSTANT, FrameSchema
-from schemas.ledger import AGGREGATE_KEY, POINT_COLUMNS
+from schemas.ledger import POINT_COLUMNS
 from schemas.usage import RejectReason
 
 COUNTED = FrameSchema(
@@ -29,6 +30,7 @@ COUNTED = FrameSchema(
         "charge": pl.UInt32,  # row of Terms.usage
         "dimensions": pl.String,
         "usage_period": pl.Date,
+        "counted_for": pl.String,  # whose usage adds up in its aggregate; null: that of the charge
         "quantity_quanta": pl.Int64,  # what the event reported; of a retraction the same with the opposite sign
         "value": pl.String,  # what unique tells apart, or the money that came with the event; null otherwise
         "before_quanta": pl.Int64,  # null: the aggregate begins with this row
@@ -46,6 +48,7 @@ COUNTABLE = FrameSchema(
         "charge": pl.UInt32,
         "dimensions": pl.String,
         "usage_period": pl.Date,
+        "counted_for": pl.String,
         "quantity_quanta": pl.Int64,
         "value": pl.String,
         "key": pl.Int64,  # (counted_for, price, price version) in the high bits, the usage period's day in the low
@@ -147,11 +150,11 @@ def _without(countable: pl.DataFrame, refused: list[int]) -> pl.DataFrame:
 def _with_taken(charged: pl.DataFrame, taken: pl.DataFrame, terms: Terms, events: pl.DataFrame | None) -> pl.DataFrame:
     """The rows of events and of retractions together, with the points that they add or take away."""
     none = pl.lit(None, pl.UInt32).alias("of")
-    added = _with_point(_with_key(charged, terms), terms, events, wanted=taken.height > 0).with_columns(none)
+    added = _with_point(_with_details(charged, terms), terms, events, wanted=taken.height > 0).with_columns(none)
     if taken.is_empty():
         return added
     values = added.select(pl.col("event").alias("of"), "charge", here="value")
-    removed = _with_key(taken, terms).with_columns(weight=pl.lit(-1, pl.Int64))
+    removed = _with_details(taken, terms).with_columns(weight=pl.lit(-1, pl.Int64))
     removed = removed.join(values, on=["of", "charge"], how="left").with_columns(value=pl.coalesce("here", "value"))
     return pl.concat([added, removed.select(added.columns)]).sort("event", "charge")
 
@@ -161,39 +164,35 @@ def _recall_max(countable: pl.DataFrame, terms: Terms, posted: Posted) -> Points
     recalled = Points()
     rows = countable.filter((pl.col("aggregation") == "max") & (pl.col("weight") < 0)).unique("key")
     if rows.height:
-        names = terms.usage.select("account_id", *AGGREGATE_KEY[:3])[rows["charge"]]
-        found = posted.aggregates(names.with_columns(rows["usage_period"])).select(POINT_COLUMNS)
+        keys = name_aggregates(rows, terms).with_columns(rows["usage_period"], owners(rows, terms))
+        found = posted.aggregates(keys).select(POINT_COLUMNS)
         recalled.load(found if terms.capacity.is_empty() else number_recalled(found, terms))
     return recalled
 
 
-def _with_key(charged: pl.DataFrame, terms: Terms) -> pl.DataFrame:
-    details = terms.usage.select("aggregate", "max_quanta")[charged["charge"]]
+def _with_details(charged: pl.DataFrame, terms: Terms) -> pl.DataFrame:
+    largest = terms.usage["max_quanta"].gather(charged["charge"])
     aggregation = terms.meters["aggregation"].gather(charged["meter"])
-    return charged.hstack(details).with_columns(
-        aggregation,
-        key=pl.col("aggregate").cast(pl.Int64) * (1 << 24) + pl.col("usage_period").to_physical() + (1 << 23),
-        weight=pl.lit(1, pl.Int64),
-    )
+    return charged.with_columns(largest, aggregation, weight=pl.lit(1, pl.Int64))
 
 
-def _with_point(keyed: pl.DataFrame, terms: Terms, events: pl.DataFrame | None, *, wanted: bool) -> pl.DataFrame:
+def _with_point(detailed: pl.DataFrame, terms: Terms, events: pl.DataFrame | None, *, wanted: bool) -> pl.DataFrame:
     """`event_source`, `event_id` and `value` where points or values are kept or they are wanted; otherwise null."""
     none = [pl.lit(None, pl.String).alias(name) for name in ("event_source", "event_id", "value")]
     looks = bool(set(terms.meters["aggregation"]) & set(KEPT)) or terms.meters["money"].null_count() < terms.meters.height
     if not wanted and not looks:
-        return keyed.with_columns(none)
+        return detailed.with_columns(none)
     if events is None:
         raise BrokenPromise("an aggregation that needs points is counted without the events")
-    told = keyed.hstack(events.select("event_source", "event_id")[keyed["event"]])
+    told = detailed.hstack(events.select("event_source", "event_id")[detailed["event"]])
     return told.with_columns(kept_values(told, events, terms.meters))
 
 
-def _with_begun(keyed: pl.DataFrame, terms: Terms, counters: Counters) -> pl.DataFrame:
+def _with_begun(rows: pl.DataFrame, terms: Terms, counters: Counters) -> pl.DataFrame:
     """COUNTABLE."""
-    names = terms.usage.select(AGGREGATE_KEY[:3])[keyed["charge"]]
-    begun = counters.before(names.with_columns(keyed["usage_period"]))["after_quanta"].alias("begun")
-    return COUNTABLE.select(keyed.with_columns(begun))
+    begun = counters.before(name_aggregates(rows, terms).with_columns(rows["usage_period"]))["after_quanta"].alias("begun")
+    key = number_aggregates(rows, terms) * (1 << 24) + rows["usage_period"].to_physical() + (1 << 23)
+    return COUNTABLE.select(rows.with_columns(begun, key.alias("key")))
 
 
 def _carry(countable: pl.DataFrame, terms: Terms, known: list[Points]) -> pl.DataFrame:

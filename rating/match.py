@@ -29,6 +29,7 @@ CHARGED = FrameSchema(
         "dimensions": pl.String,
         "occurred_at": INSTANT,
         "usage_period": pl.Date,
+        "counted_for": pl.String,  # whose usage adds up in its aggregate; null: that of the charge
     },
 )
 """One row per event and price that charges it, by (event, charge)."""
@@ -134,7 +135,8 @@ def _with_period(charged: pl.DataFrame, terms: Terms) -> pl.DataFrame:
     where = terms.usage.select("zone", "billing_day")[charged["charge"]]
     placed = pl.concat([charged, where], how="horizontal")
     days = placed.with_columns(local_day(placed, "occurred_at").alias("day"))
-    return CHARGED.select(days.with_columns(usage_period=period_start(pl.col("day"), pl.col("billing_day"))))
+    period = period_start(pl.col("day"), pl.col("billing_day"))
+    return CHARGED.select(days.with_columns(usage_period=period, counted_for=pl.lit(None, pl.String)))
 
 
 def _in_force(start: str, end: str) -> pl.Expr:

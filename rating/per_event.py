@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from rating.counted_for import name_aggregates, number_aggregates
 from rating.counters import Counters
 from rating.terms import Terms
 from schemas.ledger import AGGREGATE_KEY
@@ -65,8 +66,9 @@ def _events_before(rows: pl.DataFrame, terms: Terms, counters: Counters | None) 
     """How many events of its aggregate came before each row: in the ledger and in the batch."""
     if rows["free_events"].null_count() == rows.height:
         return pl.Series("events_before", [0], pl.Int64).new_from_index(0, rows.height)
-    names = terms.usage.select(*AGGREGATE_KEY[:3], "aggregate")[rows["charge"]]
-    keys = names.with_columns(rows["usage_period"], rows["event"], rows.select(step=_sign().cast(pl.Int64)).to_series())
+    numbers = number_aggregates(rows, terms).alias("aggregate")
+    step = rows.select(step=_sign().cast(pl.Int64)).to_series()
+    keys = name_aggregates(rows, terms).with_columns(numbers, step, rows["usage_period"], rows["event"])
     reached = pl.col("step").cum_sum().over("aggregate", "usage_period", order_by="event")
     place = keys.select(reached - (pl.col("step") > 0)).to_series()
     earlier = counters.before(keys.select(AGGREGATE_KEY))["events"] if counters is not None else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from rating.counted_for import name_aggregates
 from rating.periods import month_name, period_end
 from rating.terms import Terms
 from schemas.ledger import POSTINGS, Role
@@ -11,7 +12,7 @@ from schemas.money import to_amount
 
 _POSITION = ["stream", "stream_partition", "stream_offset"]
 _DETAILS = [
-    *("account_id", "subscription_id", "counted_for", "meter_id", "price_id", "price_version"),
+    *("account_id", "subscription_id", "meter_id", "price_id", "price_version"),
     *("quantity_scale", "currency", "tax_class"),
 ]
 
@@ -34,9 +35,12 @@ def post_charges(events: pl.DataFrame, priced: pl.DataFrame, shared: pl.DataFram
     rows = _ordered(pl.concat([owed, shares]) if shares.height else owed, events, priced, terms)
     told = priced.drop("revenue_before", "revenue_after")[rows["row"]]
     details = terms.usage.select(_DETAILS)[told["charge"]]
+    whose = name_aggregates(told, terms).select("counted_for")
     origin = events.select(*_POSITION, "event_source", "event_id", "occurred_at")[told["event"]]
     period = _periods(told["usage_period"])
-    whole = pl.concat([rows.drop("row"), told.drop("usage_period"), details, origin, period], how="horizontal")
+    whole = pl.concat(
+        [rows.drop("row"), told.drop("usage_period", "counted_for"), details, whose, origin, period], how="horizontal"
+    )
     return POSTINGS.select(whole.with_columns(_written(terms)))
 
 

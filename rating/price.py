@@ -19,6 +19,7 @@ PRICED = FrameSchema(
         "charge": pl.UInt32,  # row of Terms.usage
         "dimensions": pl.String,
         "usage_period": pl.Date,
+        "counted_for": pl.String,  # whose usage adds up in its aggregate; null: that of the charge
         "quantity_quanta": pl.Int64,
         "value": pl.String,  # what unique tells apart
         "before_quanta": pl.Int64,

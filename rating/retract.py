@@ -28,6 +28,7 @@ TAKEN = FrameSchema(
         "dimensions": pl.String,
         "occurred_at": INSTANT,
         "usage_period": pl.Date,
+        "counted_for": pl.String,  # whose usage adds up in the aggregate it was counted in; null: that of the charge
         "event_source": pl.String,  # of the event that is taken back
         "event_id": pl.String,
         "value": pl.String,
@@ -55,7 +56,7 @@ class Posted(Protocol):
         """POINT_COLUMNS of the rows, shares left out, of events of these aggregates.
 
         Args:
-            keys: `account_id` and AGGREGATE_KEY.
+            keys: `account_id` (null: of any account) and AGGREGATE_KEY.
         """
         ...
 
@@ -172,7 +173,9 @@ def _charged_before(asked: pl.DataFrame, standing: pl.DataFrame, terms: Terms) -
     """TAKEN of retractions whose event an earlier batch charged; `charge` is null where its price is no longer known."""
     at = pl.col("occurred_at")
     names = ["subscription_id", "price_id", "price_version"]
-    charges = terms.usage.with_row_index("charge").select("charge", *names, "charged_from", "charged_to", "meter")
+    charges = terms.usage.with_row_index("charge").select(
+        *("charge", *names, "charged_from", "charged_to", "meter"), own="counted_for"
+    )
     rows = (
         standing.drop("charge")
         .filter(moves_aggregate())
@@ -184,7 +187,8 @@ def _charged_before(asked: pl.DataFrame, standing: pl.DataFrame, terms: Terms) -
         .sort("event", "now", "charge", descending=[False, True, False])
         .unique(["event", *AGGREGATE_KEY], keep="first", maintain_order=True)
     )
-    return TAKEN.select(priced.with_columns(of=pl.lit(None, pl.UInt32)))
+    other = pl.when(pl.col("counted_for").ne_missing(pl.col("own"))).then("counted_for")
+    return TAKEN.select(priced.with_columns(of=pl.lit(None, pl.UInt32), counted_for=other))
 
 
 def _judge(

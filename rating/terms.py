@@ -15,6 +15,7 @@ import polars as pl
 from rating.agreements import compile_shares
 from rating.capacity_terms import compile_capacity, read_by
 from rating.costs import carrier_stretches
+from rating.hierarchy import counted_for, root_accounts
 from rating.kernel import step_keys
 from rating.numbers import Keys, NumberedKeys, NumberedNames
 from rating.prefixes import PrefixTable, build_table
@@ -135,6 +136,17 @@ class Terms:
         return (self.usage["account_id"].is_in(names.implode()) & self.usage["carrier_id"].is_null()).alias("prepaid")
 
     @cached_property
+    def aggregates(self) -> pl.DataFrame:
+        """`counted_for`, `price_id`, `price_version` and their number `aggregate`, as `usage` has them."""
+        return self.usage.select(*AGGREGATE_KEY[:3], "aggregate").unique()
+
+    @cached_property
+    def last_aggregate(self) -> int:
+        """The highest number of an aggregate of `usage`; 0 when there is none."""
+        numbers = self.usage["aggregate"].cast(pl.Int64).to_list() if self.usage.height else []
+        return max(numbers, default=0)
+
+    @cached_property
     def price_order(self) -> pl.Series:
         """For each row of `usage` the rank of its price_id among all, to sort by."""
         names = pl.Enum(self.usage["price_id"].unique().sort())
@@ -236,15 +248,17 @@ def _charges(book: Book, roster: Roster, prices: pl.DataFrame, holders: pl.DataF
         roster.subscriptions.with_row_index("holding")
         .join(holders, on="subscription_id")
         .join(roster.accounts.select("account_id", "zone", "billing_day", "partner_id"), on="account_id")
+        .join(root_accounts(roster.accounts), on="account_id")
         .select(
-            "holding", "holder", "subscription_id", "account_id", "licences", "active_from", "zone", "billing_day", "partner_id"
+            *("holding", "holder", "subscription_id", "account_id", "root_id", "licences", "active_from"),
+            *("zone", "billing_day", "partner_id"),
         )
     )
     terms = prices.select(
         "price_id",
         pl.col("price_version").alias("terms_version"),
         *("charge", "meter_id", "meter", "quantity_scale", "currency", "tax_class", "interval", "carrier_id"),
-        *("price", "at_zero", "max_quanta"),
+        *("price", "at_zero", "max_quanta", "counted_over"),
     )
     filter_sets = filters.select("price_id", pl.col("price_version").alias("list_version"), "filter_set").unique()
     found = (
@@ -256,7 +270,7 @@ def _charges(book: Book, roster: Roster, prices: pl.DataFrame, holders: pl.DataF
     lost = found.filter(pl.col("price").is_null())
     if lost.height:
         raise BrokenPromise(f"price {lost['price_id'][0]} version {lost['terms_version'][0]} is negotiated but has no terms")
-    found = found.with_columns(counted_for="subscription_id")
+    found = found.with_columns(counted_for())
     names = AGGREGATE_KEY[:3]
     numbers = found.select(names).unique().with_row_index("aggregate")
     return found.join(numbers, on=names)

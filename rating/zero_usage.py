@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from rating.hierarchy import ACCOUNT, GROUP
 from rating.kernel import apply_factor
 from rating.periods import local_day, period_end
 from rating.run_rows import add_shares, post_changes
@@ -15,8 +16,8 @@ from rating.terms import Terms
 from schemas.ledger import AGGREGATE_KEY, Role
 from schemas.period import Period
 
-_FEE = ["counted_for", "price_id", "usage_period"]
-"""A fee is due once per price, whatever version is in force."""
+_FEE = ["counted_for", "price_id", "usage_period", "party"]
+"""A fee is due once per price and those who are counted together, whatever version is in force."""
 
 
 def post_zero_usage(
@@ -33,16 +34,29 @@ def post_zero_usage(
         POSTINGS with quantity 0: for each subscription active in its usage period that starts in `period` and each of its
         prices without usage there, the fee of the version in force last.
     """
-    used = used_keys.select(_FEE).unique()
-    due = add_shares(_revenue(period, terms).join(used, on=_FEE, how="anti"), terms)
-    standing = posted.join(used, on=_FEE, how="anti")
-    void = posted.join(used, on=_FEE, how="semi")
+    used = used_keys.with_columns(_party()).select(_FEE).unique()
+    due = add_shares(_revenue(period, terms).join(used, on=_FEE, how="anti", nulls_equal=True), terms)
+    before = posted.with_columns(_party())
+    standing = before.join(used, on=_FEE, how="anti", nulls_equal=True)
+    void = before.join(used, on=_FEE, how="semi", nulls_equal=True)
     fresh = due.join(standing.select(AGGREGATE_KEY).unique(), on=AGGREGATE_KEY, how="anti")
     return post_changes(period, fresh, void, terms, first_offset)
 
 
+def _party() -> pl.Expr:
+    """With whom terms were agreed, of those who share a total: own terms and discounts have aggregates of their own.
+
+    Null for a subscription that is counted by itself, whose versions follow each other; also for the list price.
+    """
+    shared = pl.col("counted_for").str.contains(f"^(?:{ACCOUNT}|{GROUP})")
+    return pl.when(shared).then(pl.col("price_version").str.extract("/(.*)$")).alias("party")
+
+
 def _revenue(period: Period, terms: Terms) -> pl.DataFrame:
-    """DUE of revenue with `first_day` and `zone`: one row per subscription and price with a fee at zero."""
+    """DUE of revenue with `first_day` and `zone`: one row per aggregate with a fee at zero.
+
+    Where several are counted together, the subscription that has had the price longest pays; of those the first by its id.
+    """
     charges = terms.usage.filter(pl.col("at_zero") != 0)
     start = pl.date(period.year, period.month, pl.col("billing_day"))
     placed = charges.with_columns(
@@ -50,11 +64,11 @@ def _revenue(period: Period, terms: Terms) -> pl.DataFrame:
         local_day(charges, "charged_to").alias("to_day"),
         usage_period=start,
         usage_period_end=period_end(start, pl.col("billing_day")),
-    )
+    ).with_columns(_party())
     active = (pl.col("from_day") < pl.col("usage_period_end")) & (pl.col("usage_period") < pl.col("to_day"))
     return (
         placed.filter(active & (pl.col("from_day") < pl.col("to_day")))
-        .sort("charged_from")
+        .sort("charged_to", "charged_from", "account_id", "subscription_id", descending=[False, True, True, True])
         .unique(_FEE, keep="last", maintain_order=True)
         .with_columns(
             charge=pl.lit("usage"),

@@ -77,6 +77,7 @@ PRICES = FrameSchema(
         "minimum_units": AMOUNT,  # per event: so many units are charged at least
         "round_places": pl.Int8,  # per event: decimals the amount is rounded to, before the discount; null: 18
         "round_method": pl.String,  # half_up | up
+        "counted_over": pl.String,  # subscription | account | group: whose usage adds up; null: subscription
         "flat_at_zero": pl.Boolean,  # the first tier's flat fee is due in a period without usage too
         "tax_class": pl.String,  # null for a carrier's price
         "name_en": pl.String,

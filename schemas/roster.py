@@ -28,6 +28,7 @@ ACCOUNTS = FrameSchema(
         "charging": pl.String,  # prepaid: usage is taken from a balance; postpaid or null: it is invoiced
         "low_balance": AMOUNT,  # prepaid: a notice is given when less is left; null: none
         "overdraft": AMOUNT,  # prepaid: how far below zero reservations may count on; null: not at all
+        "parent_id": pl.String,  # the account above it in its hierarchy; null: none
     },
 )
 """One row per billing account."""

@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cli import app
-from pipelines.posted_usage import by_accounts, posted_usage, usage_rows
+from pipelines.account_ranges import by_accounts
+from pipelines.posted_usage import posted_usage, usage_rows
 from pipelines.replay import Replay, replay_posted
 from pipelines.replay_messages import replay_batches, replay_files
 from pipelines.workspace import Workspace

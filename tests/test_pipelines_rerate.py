@@ -17,7 +17,8 @@ from cli import app
 from ledger.lock import writer_lock
 from ledger.state import aggregate_totals, event_ids
 from ledger.table import LedgerTable
-from pipelines.posted_usage import by_accounts, sum_rows
+from pipelines.account_ranges import by_accounts
+from pipelines.posted_usage import sum_rows
 from pipelines.replay import replay_posted
 from pipelines.replay_messages import replay_batches
 from pipelines.rerate import Rerating, rerate

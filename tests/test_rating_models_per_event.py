@@ -178,6 +178,7 @@ def test_a_call_taken_back_is_undone_as_if_it_had_come_last(free: dict[str, Any]
         pl.col("event", "charge").cast(pl.UInt32),
         dimensions=pl.lit(""),
         usage_period=pl.date(2026, 10, 1),
+        counted_for=pl.lit(None, pl.String),
         value=pl.lit(None, pl.String),
     )
     priced = price_usage(counted, arriving(), terms)["revenue_after"].to_list()

@@ -9,6 +9,7 @@ import polars as pl
 from rating.aggregates.kinds import FOLLOW
 from rating.aggregates.moves import MOVES, SPANS
 from rating.aggregates.points import Points
+from rating.counted_for import name_aggregates
 from rating.periods import period_end
 from rating.terms import Terms
 from schemas.ledger import AGGREGATE_KEY
@@ -33,9 +34,11 @@ def follow_points(rows: pl.DataFrame, terms: Terms, stores: Sequence[Points]) ->
 
 def gather_moves(rows: pl.DataFrame, terms: Terms, stores: Sequence[Points]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """MOVES of the rows and of the points that were there before, and SPANS with `aggregation` of their aggregates."""
-    where = rows.unique("key", keep="first", maintain_order=True).select("key", "charge", "usage_period", "aggregation")
-    details = terms.usage.select(*AGGREGATE_KEY[:3], "zone", "billing_day")[where["charge"]]
-    keys = where.hstack(details).with_columns(usage_period_end=period_end(pl.col("usage_period"), pl.col("billing_day")))
+    looked_up = ["key", "charge", "counted_for", "usage_period", "aggregation"]
+    where = rows.unique("key", keep="first", maintain_order=True).select(looked_up)
+    details = name_aggregates(where, terms).hstack(terms.usage.select("zone", "billing_day")[where["charge"]])
+    keys = where.drop("counted_for").hstack(details)
+    keys = keys.with_columns(usage_period_end=period_end(pl.col("usage_period"), pl.col("billing_day")))
     moves = MOVES.select(rows.with_columns(arrival=_arrival()))
     known = [points.find(keys.select("key", *AGGREGATE_KEY)) for points in stores]
     return pl.concat([*known, moves]), keys.select(*SPANS.names(), "aggregation")

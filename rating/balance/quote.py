@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from rating.counted_for import name_aggregates
 from rating.counters import Counters
 from rating.kernel import MILLION
 from rating.match import match_prices
@@ -71,10 +72,14 @@ class Price:
         return _half_up(money * self.kept_millionths, MILLION)
 
 
+Aggregate = tuple[str, str, str, date]
+"""AGGREGATE_KEY of one."""
+
+
 class Part(NamedTuple):
     """One price of an ask, and the aggregate that it counts in."""
 
-    aggregate: tuple[int, date]  # its number and the usage period
+    aggregate: Aggregate
     price: Price
     max_quanta: int
 
@@ -86,8 +91,7 @@ class Standing(NamedTuple):
     events: int
 
 
-Standings = dict[tuple[int, date], Standing]
-"""By aggregate and usage period."""
+Standings = dict[Aggregate, Standing]
 
 
 class Quotes:
@@ -107,13 +111,13 @@ class Quotes:
         charged = matched.charged.filter(terms.usage["carrier_id"].is_null().gather(matched.charged["charge"]))
         if charged.is_empty():
             return
-        details = ["price", "aggregate", "at_zero", "kept_millionths", "max_quanta", *AGGREGATE_KEY[:3]]
-        rows = charged.hstack(terms.usage.select(details)[charged["charge"]])
+        details = terms.usage.select("price", "at_zero", "kept_millionths", "max_quanta")[charged["charge"]]
+        rows = charged.hstack(details).with_columns(name_aggregates(charged, terms).get_columns())
         rows = find_cells(rows.with_columns(whole=pl.col("price")), events, terms).with_columns(
             counters.before(rows.select(AGGREGATE_KEY))
         )
         for row in rows.iter_rows(named=True):
-            place = row["aggregate"], row["usage_period"]
+            place = row["counted_for"], row["price_id"], row["price_version"], row["usage_period"]
             price = _price(row, terms)
             self._parts[asks[row["event"]].name].append(Part(place, price, row["max_quanta"]))
             self.standing[place] = Standing(row["after_quanta"], row["events"])

@@ -21,6 +21,7 @@ from rating.balance.quote import Ask, Part, Quotes, Standing
 from rating.balance.reserve import Grant, grant
 from rating.balance.rows import Sheet
 from rating.balance.units import Covered, order_move
+from rating.counted_for import name_aggregates
 from rating.rejects import REJECTED
 from rating.terms import Terms
 from schemas.balance import LEVELS, Level, Move, NoticeType, OrderType, ReservationData
@@ -47,7 +48,6 @@ class Paid(NamedTuple):
     price_id: str
     price_version: str
     quantity_scale: int
-    aggregate: int
 
 
 class Happened(NamedTuple):
@@ -125,7 +125,7 @@ class Settlement:
 
     def _pay(self, account: Account, happened: Happened, row: Paid) -> None:
         """Money for one priced row; what is negative is given back."""
-        place = row.aggregate, row.usage_period
+        place = row.counted_for, row.price_id, row.price_version, row.usage_period
         if place in self._quotes.standing:
             self._quotes.standing[place] = Standing(row.after_quanta, self._quotes.standing[place].events + row.sign)
         origin = self._origins.of(row.event, row.price_id, self._drawn) if row.sign < 0 else []
@@ -337,7 +337,6 @@ def _paid(priced: pl.DataFrame, origins: Origins, terms: Terms) -> dict[int, lis
         "price_id",
         "price_version",
         "quantity_scale",
-        "aggregate",
     ]
     told = rows.select(
         "event",
@@ -346,7 +345,7 @@ def _paid(priced: pl.DataFrame, origins: Origins, terms: Terms) -> dict[int, lis
         scaled=pl.col("revenue_after") - pl.col("revenue_before"),
         after_quanta="after_quanta",
         sign=pl.when(pl.col("quantity_quanta") < 0).then(-1).otherwise(1),
-    ).hstack(terms.usage.select(details)[rows["charge"]])
+    ).hstack(terms.usage.select(details)[rows["charge"]].with_columns(name_aggregates(rows, terms).get_columns()))
     found: dict[int, list[Paid]] = {}
     for row in told.sort("event", "price_id", maintain_order=True).iter_rows():
         found.setdefault(row[0], []).append(Paid._make(row))
