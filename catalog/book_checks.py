@@ -28,6 +28,8 @@ def check_meter(meter: MeterEntry, place: Place, problems: Problems) -> None:
         problems.add(place.at("money"), f"comes with each event, so the meter must be a sum or count, not {meter.aggregation}")
     if meter.aggregation == "unique" and meter.scale != 0:
         problems.add(place.at("scale"), "does not belong to unique, which counts values; remove it")
+    if meter.lasts is not None and meter.aggregation != "sum":
+        problems.add(place.at("lasts"), f"belongs to a sum of times; {meter.aggregation} adds up no times", key=True)
     for index, name in enumerate(meter.dimensions):
         if name in meter.dimensions[:index]:
             problems.add(place.at("dimensions", index), f"'{name}' stands here twice; keep one")

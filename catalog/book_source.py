@@ -8,7 +8,10 @@ from typing import TypeVar
 
 from catalog.agreements import AgreementReader, CoveredPrice
 from catalog.book_checks import check_cost, check_filters, check_meter, check_spans, check_tax_classes
+from catalog.calendar_entries import CalendarEntry
+from catalog.calendars import check_calendar
 from catalog.capacity import check_measured, shared_dimensions
+from catalog.during import Timed, check_split, check_windows, lower_during
 from catalog.entries import (
     AgreementEntry,
     BookEntry,
@@ -66,6 +69,8 @@ class _BookReader:
     currency: str | None = None
     rows: dict[str, list[Row]] = field(default_factory=lambda: {name: [] for name in BOOK_FRAMES})
     meters: dict[str, MeterEntry | None] = field(default_factory=dict)
+    calendars: dict[str, CalendarEntry | None] = field(default_factory=dict)
+    timed: dict[str, list[Timed]] = field(default_factory=dict)  # of the plan that is being read, by meter
     plans: dict[str, list[str]] = field(default_factory=dict)
     prices: set[str] = field(default_factory=set)
     ids: dict[tuple[str, str], Place] = field(default_factory=dict)
@@ -75,6 +80,8 @@ class _BookReader:
         self.read_settings()
         for data, place in self.sections.entries["meters"]:
             self.read_meter(data, place)
+        for data, place in self.sections.entries["calendars"]:
+            self.read_calendar(data, place)
         for data, place in self.sections.entries["plans"]:
             self.read_plan(data, place)
         for data, place in self.sections.entries["carriers"]:
@@ -108,8 +115,20 @@ class _BookReader:
                 "unit": meter.unit,
                 "quantity_scale": meter.scale,
                 "dimensions": meter.dimensions,
+                "lasts": meter.lasts,
+                "time_is": meter.time_is,
             }
         )
+
+    def read_calendar(self, data: object, place: Place) -> None:
+        calendar = check_entry(CalendarEntry, data, place, self.problems)
+        self.note_id("calendar", data, place)
+        self.calendars.setdefault(_id_of(data), calendar)
+        if calendar is not None:
+            rows = check_calendar(calendar, place, self.problems)
+            self.rows["calendars"].append(rows.calendar)
+            self.rows["calendar_windows"] += rows.windows
+            self.rows["calendar_days"] += rows.days
 
     def read_plan(self, data: object, place: Place) -> None:
         plan = check_entry(PlanEntry, data, place, self.problems, nested="prices")
@@ -119,10 +138,14 @@ class _BookReader:
         if not prices and isinstance(data, dict):
             self.problems.add(place, "has no price; list at least one under 'prices:'")
         currencies = {plan.currency} if plan is not None and plan.currency else set()
+        self.timed = {}
         for item, spot in prices:
             price_ids.append(_id_of(item))
             self.prices.add(_id_of(item))
             self.read_price(PriceEntry, item, spot, plan, currencies)
+        kind = "addon" if plan is None else plan.kind
+        for timed in self.timed.values():
+            check_windows(kind, timed, self.calendars, self.problems)
         if plan is not None:
             self.rows["plans"].append({"plan_id": plan.id, "kind": plan.kind, **_names(plan.name)})
 
@@ -133,8 +156,11 @@ class _BookReader:
         if not prices and isinstance(data, dict):
             self.problems.add(place, "has no price; list at least one under 'prices:'")
         currencies = {carrier.currency} if carrier is not None and carrier.currency else set()
+        self.timed = {}
         for item, spot in prices:
             self.read_price(CarrierPriceEntry, item, spot, carrier, currencies)
+        for timed in self.timed.values():
+            check_windows("version", timed, self.calendars, self.problems)
         if carrier is not None:
             self.rows["carriers"].append({"carrier_id": carrier.id, **_names(carrier.name)})
 
@@ -180,6 +206,11 @@ class _BookReader:
         entries = [self.meters.get(name) for name in meters or [str(price.meter)]]
         dimensions = shared_dimensions(entries) if meter else ([] if charge == "recurring" else None)
         filters = check_filters({"where": where, "where_not": where_not}, dimensions, at_where, self.problems)
+        at_during = place if version.during is not None else price_place
+        during = version.during or price.during
+        hours = lower_during(during, meter, self.calendars, at_during.at("during"), self.problems)
+        if during is not None and charge == "recurring":
+            self.problems.add(at_during.at("during"), "is for usage; a recurring price is due whatever the time", key=True)
         tax_class = None
         if isinstance(price, PriceEntry):
             tax_class = version.tax_class or price.tax_class
@@ -188,10 +219,15 @@ class _BookReader:
             check_cost(version, place, self.problems)
         if lowered is None:
             return
+        check_split(lowered.columns | hours, at_during.at("during", "split"), self.problems)
+        if meter is not None:
+            timed = key | terms | lowered.columns | hours | {"quantity_scale": meter.scale}
+            self.timed.setdefault(meter.id, []).append(Timed(timed, lowered.tiers, place))
         self.rows["prices"].append(
             key
             | terms
             | lowered.columns
+            | hours
             | {
                 "charge": charge,
                 "meter_id": price.meter,

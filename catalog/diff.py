@@ -15,7 +15,7 @@ from schemas.roster import ROSTER_FRAMES, Roster
 CHANGES = FrameSchema(
     "CHANGES",
     {
-        "what": pl.String,  # meter, plan, carrier, price, tier, filter, tax, agreement; account, subscription ...
+        "what": pl.String,  # meter, calendar, plan, carrier, price, tier, filter, tax, agreement; account, subscription ...
         "id": pl.String,
         "version": pl.String,  # price version, or the day from which the row holds; null where there is none
         "change": pl.String,  # added | removed | changed
@@ -74,6 +74,14 @@ _IDENTITIES = {
     "agreement_tiers": _Identity(
         "agreement tier", ["agreement_id", "tier"], pl.format("{} tier {}", "agreement_id", "tier"), _NO_VERSION
     ),
+    "calendars": _Identity("calendar", ["calendar_id"], pl.col("calendar_id"), _NO_VERSION),
+    "calendar_windows": _Identity(
+        "window",
+        ["calendar_id", "begins", "name", "days", "holidays"],
+        pl.format("{} of {}", "name", "calendar_id"),
+        _NO_VERSION,
+    ),
+    "calendar_days": _Identity("day", ["calendar_id", "day"], pl.col("calendar_id"), pl.col("day").cast(pl.String)),
     "accounts": _Identity("account", ["account_id"], pl.col("account_id"), _NO_VERSION),
     "subscriptions": _Identity(
         "subscription",

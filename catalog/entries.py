@@ -77,6 +77,8 @@ class MeterEntry(Entry):
     unit: Text
     scale: Annotated[Count, Field(ge=0, le=9)] = 0
     dimensions: Annotated[list[Text], Field(max_length=20)] = []
+    lasts: Literal["second", "minute", "hour"] | None = None
+    time_is: Literal["start", "end"] | None = None
 
 
 Model = Literal[
@@ -159,11 +161,20 @@ class TermsEntry(Entry):
     table: Text | None = None
 
 
+class DuringEntry(Entry):
+    """The windows of a calendar in which a price holds."""
+
+    calendar: Id
+    windows: Annotated[Values, Field(min_length=1)]
+    split: Flag = False
+
+
 class VersionEntry(TermsEntry):
     valid_from: Moment
     valid_to: Moment | None = None
     where: dict[Text, Values] | None = None
     where_not: dict[Text, Values] | None = None
+    during: DuringEntry | None = None
     tax_class: Id | None = None
 
 
@@ -177,6 +188,7 @@ class PriceEntry(Entry):
     tax_class: Id = "standard"
     where: dict[Text, Values] = {}
     where_not: dict[Text, Values] = {}
+    during: DuringEntry | None = None
 
 
 class PlanEntry(Entry):
@@ -201,6 +213,7 @@ class CarrierPriceEntry(Entry):
     currency: Currency | None = None
     where: dict[Text, Values] = {}
     where_not: dict[Text, Values] = {}
+    during: DuringEntry | None = None
 
 
 class TaxEntry(Entry):

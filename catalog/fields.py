@@ -108,6 +108,22 @@ def read_count(text: str) -> int:
     return int(text)
 
 
+def read_clock(text: str) -> int:
+    """'08:00' to the minutes since midnight; '24:00' is the end of the day."""
+    match = re.fullmatch(r"([01]\d|2[0-4]):([0-5]\d)", text, re.ASCII)
+    minutes = int(match[1]) * 60 + int(match[2]) if match else 1441
+    if minutes > 1440:
+        raise wrong("'{text}' is no time of day; write 00:00 to 24:00", text=text)
+    return minutes
+
+
+def read_day(text: str) -> date:
+    moment = read_moment(text)
+    if isinstance(moment, datetime):
+        raise wrong("'{text}' has a time; write the day alone, for example 2026-10-01", text=text)
+    return moment
+
+
 def check_currency(code: str) -> str:
     if code not in currencies():
         raise wrong("'{text}' is no ISO 4217 currency; write it like CNY or EUR", text=code)
@@ -197,6 +213,8 @@ Percentage = Annotated[Decimal, _from_text(read_percentage)]
 Moment = Annotated[date | datetime, _from_text(read_moment)]
 Flag = Annotated[bool, _from_text(read_flag)]
 Count = Annotated[int, _from_text(read_count)]
+Clock = Annotated[int, _from_text(read_clock)]
+Day = Annotated[date, _from_text(read_day)]
 Currency = Annotated[str, AfterValidator(check_currency)]
 Country = Annotated[str, AfterValidator(check_country)]
 Zone = Annotated[str, AfterValidator(check_zone)]

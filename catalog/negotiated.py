@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from catalog.during import Timed, check_own_terms
 from catalog.entries import TermsEntry
 from catalog.fields import to_instant, version_name
 from catalog.models import Metered
@@ -68,6 +69,7 @@ class _Book:
         self.versions: dict[str, list[Row]] = {}
         for row in book.prices.filter(pl.col("carrier_id").is_null()).sort("price_id", "valid_from").rows(named=True):
             self.versions.setdefault(row["price_id"], []).append(row)
+        self.tiers = book.tiers
         self.meters: dict[str, dict[str, Any]] = {row["meter_id"]: row for row in book.meters.rows(named=True)}
 
     def metered(self, listed: Row) -> Metered | None:
@@ -80,6 +82,11 @@ class _Book:
         several = listed["meters"]
         meters = tuple(map(str, several)) if isinstance(several, list) else ()
         return Metered(scale, unit, aggregation, dimensions, currency, meter["money"], meters)
+
+    def tiers_of(self, listed: Row) -> list[Row]:
+        """TIERS of a list version, in order."""
+        key = {name: listed[name] for name in ("price_id", "price_version")}
+        return self.tiers.filter(**key).sort("tier").rows(named=True)
 
     def in_force(self, price_id: str, moment: datetime) -> Row:
         """The list version in force then; the first one before any is."""
@@ -167,6 +174,10 @@ class _OverrideReader:
         lowered = check_terms(terms, str(listed["charge"]), self.book.metered(listed), spot, self.problems)
         if lowered is None:
             return
+        if listed["split"]:
+            scale = {"quantity_scale": self.book.meters[str(listed["meter_id"])]["quantity_scale"]}
+            list_price = Timed(listed | scale, self.book.tiers_of(listed), spot)
+            check_own_terms(list_price, Timed(listed | lowered.columns | scale, lowered.tiers, spot), self.problems)
         key: Row = {"price_id": entry.price, "price_version": row["price_version"]}
         own: Row = {"valid_from": start, "valid_to": row["valid_to"]}
         self.prices.append(listed | key | lowered.columns | own)

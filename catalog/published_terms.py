@@ -36,12 +36,19 @@ TERM_COLUMNS = [
     "round_method",
     "counted_over",
     "flat_at_zero",
+    "calendar_id",
+    "windows",
+    "split",
     "tax_class",
     "valid_from",
 ]
 TIER_COLUMNS = ["tier", "values", "tier_to", "unit_price", "package_size", "per_units", "flat", "limits"]
+METER_COLUMNS = ["aggregation", "unit", "quantity_scale", "money", "lasts", "time_is"]
 PRICE_KEY = ["price_id", "price_version"]
-TERM_FRAMES = ["meters", "prices", "tiers", "filters", "overrides", "limits"]
+TERM_FRAMES = [
+    *("meters", "prices", "tiers", "filters", "overrides", "limits"),
+    *("calendars", "calendar_windows", "calendar_days"),
+]
 """Frames, of a book or a roster, that hold terms."""
 
 
@@ -55,6 +62,8 @@ def terms_of(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         parts.append(_discount_terms(frames["overrides"]))
     if "limits" in frames:
         parts.append(_limit_terms(frames["limits"]))
+    if "calendars" in frames:
+        parts += [_calendar_terms(frames), _year_terms(frames)]
     return pl.concat(parts)
 
 
@@ -79,9 +88,7 @@ def _price_terms(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         lines.append(filters.select(*PRICE_KEY, described(filters, ["dimension", "excluded", "values"]).alias("terms")))
     if "meters" in frames:
         meters = frames["meters"]
-        counting = meters.select(
-            "meter_id", described(meters, ["aggregation", "unit", "quantity_scale", "money"]).alias("terms")
-        )
+        counting = meters.select("meter_id", described(meters, METER_COLUMNS).alias("terms"))
         lines.append(prices.select(*PRICE_KEY, "meter_id").join(counting, on="meter_id").select(*PRICE_KEY, "terms"))
     grouped = pl.concat(lines).group_by(PRICE_KEY, maintain_order=True).agg(pl.col("terms").str.join("; "))
     return grouped.select(pl.format("price {} version {}", *PRICE_KEY).alias("name"), pl.col("terms"))
@@ -100,4 +107,25 @@ def _discount_terms(overrides: pl.DataFrame) -> pl.DataFrame:
     return discounts.select(
         pl.format("discount on {} of {} from {}", "price_id", who, since).alias("name"),
         described(overrides, ["discount"]).alias("terms"),
+    )
+
+
+def _calendar_terms(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    calendars, windows = frames["calendars"], frames["calendar_windows"]
+    lines = [
+        calendars.select("calendar_id", described(calendars, ["zone", "otherwise"]).alias("terms")),
+        windows.select("calendar_id", described(windows, ["name", "begins", "ends", "days", "holidays"]).alias("terms")),
+    ]
+    grouped = pl.concat(lines).group_by("calendar_id", maintain_order=True).agg(pl.col("terms").str.join("; "))
+    return grouped.select(pl.format("calendar {}", "calendar_id").alias("name"), "terms")
+
+
+def _year_terms(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """What the days of each year are. A year may be added; what one has said stays."""
+    days = frames["calendar_days"]
+    listed = days.select("calendar_id", pl.col("day").dt.strftime("%Y").alias("years"), pl.format("{} {}", "kind", "day"))
+    joined = listed.group_by("calendar_id", "years", maintain_order=True).agg(terms=pl.col("kind").str.join("; "))
+    years = frames["calendars"].select("calendar_id", "years").explode("years", empty_as_null=False)
+    return years.join(joined, on=["calendar_id", "years"], how="left", maintain_order="left").select(
+        pl.format("calendar {} in {}", "calendar_id", "years").alias("name"), pl.col("terms").fill_null("no holiday")
     )

@@ -10,7 +10,7 @@ from catalog.problems import Place, Problems, did_you_mean
 from catalog.yaml_source import read_yaml
 
 LIMIT_SECTIONS = ("commitments", "caps", "pools")
-BOOK_SECTIONS = ("meters", "plans", "carriers", "taxes", "agreements", *LIMIT_SECTIONS, "examples")
+BOOK_SECTIONS = ("meters", "calendars", "plans", "carriers", "taxes", "agreements", *LIMIT_SECTIONS, "examples")
 BOOK_SETTINGS = ("zone", "currency")
 """What the files of a price book hold; `examples` are no part of the published book."""
 

@@ -95,7 +95,7 @@ def _refuse_changed_terms(what: str, frames: Frames, store: Path, versions: list
             raise Refused(
                 f"Terms that {what} version {version} has published would change:\n"
                 + "\n".join(f"  {name}: {before} -> {after}" for name, before, after in changed)
-                + "\nPut the old terms back and add new ones with a later valid_from."
+                + "\nPut the old terms back and add new ones with a later valid_from; a changed calendar is a new one."
             )
 
 

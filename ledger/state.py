@@ -22,6 +22,7 @@ from schemas.ledger import (
     POSITION_KEY,
     Role,
     moves_aggregate,
+    reported_quanta,
 )
 from schemas.money import to_amount
 
@@ -74,7 +75,8 @@ def event_ids(postings: LedgerTable, part: Part = EVERYTHING) -> Iterator[pl.Dat
     own = ~pl.col("stream").str.starts_with("rerate:")
     revenue = pl.col("role") == Role.REVENUE.value
     for rows in postings.scan_files():
-        yield _rows(rows, revenue, part).filter(pl.col("event_id").is_not_null() & own).select(EVENT_COLUMNS).collect()
+        mine = _rows(rows, revenue, part).filter(pl.col("event_id").is_not_null() & own)
+        yield mine.with_columns(reported_quanta()).select(EVENT_COLUMNS).collect()
 
 
 def order_ids(postings: LedgerTable) -> pl.DataFrame:

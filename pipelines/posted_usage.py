@@ -11,7 +11,7 @@ import polars as pl
 
 from schemas.balance import Move
 from schemas.frames import INSTANT, FrameSchema
-from schemas.ledger import AGGREGATE_KEY, POSITION_KEY, Role, moves_aggregate
+from schemas.ledger import AGGREGATE_KEY, POSITION_KEY, Role, moves_aggregate, reported_quanta
 
 POSTED_USAGE = FrameSchema(
     "POSTED_USAGE",
@@ -98,7 +98,8 @@ def posted_usage(rows: pl.DataFrame) -> pl.DataFrame:
     measured = rows.filter(moves_aggregate() & pl.col("corrects").is_null())
     streams = pl.Enum(measured["stream"].unique().sort())
     ordered = measured.sort(pl.col("stream").cast(streams), *POSITION_KEY[1:])
-    return POSTED_USAGE.select(ordered.unique([*EVENT, "meter_id"], keep="first", maintain_order=True))
+    first = ordered.unique([*EVENT, "meter_id"], keep="first", maintain_order=True)
+    return POSTED_USAGE.select(first.with_columns(reported_quanta()))
 
 
 def sold_prices(rows: pl.DataFrame) -> pl.DataFrame:

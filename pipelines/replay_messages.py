@@ -194,5 +194,6 @@ def _contents(events: pl.DataFrame, charged: pl.DataFrame, terms: Terms) -> pl.D
     payers = terms.usage.select("subscription_id", "meter_id")[charged["charge"]]
     ids = events.select("stream", *EVENT)[charged["event"]]
     values = kept_values(charged, events, terms.meters).to_frame()
-    rows = pl.concat([charged.select("occurred_at", "quantity_quanta"), payers, ids, values], how="horizontal")
+    told = charged.select("occurred_at", "quantity_quanta", "reported_quanta")
+    rows = pl.concat([told, payers, ids, values], how="horizontal")
     return rows.with_columns(role=pl.lit(Role.REVENUE.value), corrects=pl.lit(None, pl.String))

@@ -32,7 +32,7 @@ class Wanted:
     def of(self, versions: tuple[int, int]) -> Terms:
         """Terms of a book and roster, with this price alone."""
         terms = self.terms.of(versions)
-        return replace(terms, usage=terms.usage.filter(pl.col("price_id") == self.price_id))
+        return replace(terms, usage=terms.usage.filter(pl.col("price_id") == self.price_id), is_partial=True)
 
 
 def take_back(taken: pl.DataFrame, emptied: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:

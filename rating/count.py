@@ -31,7 +31,9 @@ COUNTED = FrameSchema(
         "dimensions": pl.String,
         "usage_period": pl.Date,
         "counted_for": pl.String,  # whose usage adds up in its aggregate; null: that of the charge
-        "quantity_quanta": pl.Int64,  # what the event reported; of a retraction the same with the opposite sign
+        "quantity_quanta": pl.Int64,  # what the price charges of it; of a retraction the same with the opposite sign
+        "reported_quanta": pl.Int64,  # what the event reported, where that is more; else null
+        "windows": pl.String,
         "value": pl.String,  # what unique tells apart, or the money that came with the event; null otherwise
         "before_quanta": pl.Int64,  # null: the aggregate begins with this row
         "after_quanta": pl.Int64,
@@ -50,6 +52,8 @@ COUNTABLE = FrameSchema(
         "usage_period": pl.Date,
         "counted_for": pl.String,
         "quantity_quanta": pl.Int64,
+        "reported_quanta": pl.Int64,
+        "windows": pl.String,
         "value": pl.String,
         "key": pl.Int64,  # (counted_for, price, price version) in the high bits, the usage period's day in the low
         "aggregation": pl.String,

@@ -10,6 +10,7 @@ from rating.recalled import kept_values
 from rating.rejects import REJECTED, write_sentences
 from rating.seen import SeenEvents, fingerprint_events
 from rating.terms import Terms
+from schemas.ledger import reported_quanta
 from schemas.usage import RejectReason
 
 
@@ -64,4 +65,5 @@ def _contents(events: pl.DataFrame, charged: pl.DataFrame, terms: Terms) -> pl.D
     payers = terms.usage.select("subscription_id", "meter_id")[measured["charge"]]
     ids = events.select("event_source", "event_id")[measured["event"]]
     values = kept_values(measured, events, terms.meters).to_frame()
-    return pl.concat([measured.select("event", "occurred_at", "quantity_quanta"), payers, ids, values], how="horizontal")
+    told = measured.select("event", "occurred_at", reported_quanta())
+    return pl.concat([told, payers, ids, values], how="horizontal")

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from rating.during import hold_windows
 from rating.dynamic import judge_money
 from rating.periods import local_day, period_start
 from rating.rejects import name_problems, name_strangers
@@ -26,6 +27,8 @@ CHARGED = FrameSchema(
         "charge": pl.UInt32,  # row of Terms.usage
         "meter": pl.UInt32,  # row of Terms.meters
         "quantity_quanta": pl.Int64,  # 0 or more
+        "reported_quanta": pl.Int64,  # of the whole event, where the price charges a part of it; else null
+        "windows": pl.String,  # of the price's calendar; null without one
         "dimensions": pl.String,
         "occurred_at": INSTANT,
         "usage_period": pl.Date,
@@ -87,14 +90,15 @@ def _price_candidates(events: pl.DataFrame, measured: pl.DataFrame, subjects: pl
         found = found.with_columns(charge=pl.col("first"))
     else:
         found = found.with_columns(charge=pl.int_ranges("first", "last", dtype=pl.UInt32)).explode("charge")
-    details = terms.usage.select("charged_from", "charged_to", "filter_set", "max_quanta")[found["charge"]]
+    details = terms.usage.select("charged_from", "charged_to", "filter_set", "during", "max_quanta")[found["charge"]]
     candidates = found.hstack(details).filter(_in_force("charged_from", "charged_to"))
     if terms.dynamic.height:
         candidates = judge_money(candidates, events, terms)
     too_large = pl.col("quantity_quanta") > pl.col("max_quanta")
-    return _accepted(candidates, events, terms).with_columns(
+    accepted = _accepted(candidates, events, terms).with_columns(
         problem=pl.when(too_large).then(pl.lit(RejectReason.QUANTITY_TOO_LARGE.value)).otherwise("problem")
     )
+    return hold_windows(accepted, terms)
 
 
 def _accepted(candidates: pl.DataFrame, events: pl.DataFrame, terms: Terms) -> pl.DataFrame:

@@ -9,6 +9,7 @@ from rating.dynamic import price_money
 from rating.kernel import apply_factor, find_steps, price_quanta
 from rating.matrix import find_cells
 from rating.per_event import place_events, round_events
+from rating.split import price_parts
 from rating.terms import Terms
 from schemas.frames import FrameSchema
 
@@ -21,6 +22,8 @@ PRICED = FrameSchema(
         "usage_period": pl.Date,
         "counted_for": pl.String,  # whose usage adds up in its aggregate; null: that of the charge
         "quantity_quanta": pl.Int64,
+        "reported_quanta": pl.Int64,
+        "windows": pl.String,
         "value": pl.String,  # what unique tells apart
         "before_quanta": pl.Int64,
         "after_quanta": pl.Int64,
@@ -54,6 +57,7 @@ def price_usage(counted: pl.DataFrame, events: pl.DataFrame, terms: Terms, count
     )
     if each:
         priced = price_money(priced, terms) if terms.dynamic.height else priced
+        priced = price_parts(priced, events, terms) if terms.increments.height else priced
         priced = priced.with_columns(round_events("revenue_after"))
     if terms.levels:
         priced = priced.with_columns(

@@ -97,6 +97,10 @@ def name_problems(events: pl.DataFrame, problems: pl.DataFrame, meters: pl.DataF
                 _quoted(_property(told, row["money"])),
             ),
             RejectReason.NEGATIVE_QUANTITY: pl.format(f"Property {what} is {{}}; a quantity cannot be below zero.", shown),
+            RejectReason.NO_PRICE: pl.lit(
+                f"A part of what meter {row['meter_id']} measured has no price: a window of its calendar has none in the "
+                "plans, or the calendar lacks the holidays of that year. Add what is missing, publish and retry."
+            ),
             RejectReason.QUANTITY_TOO_LARGE: pl.format(
                 f"Property {what} is {{}}; that is more than can be rated exactly. Split it or choose a coarser unit.", shown
             ),

@@ -24,7 +24,9 @@ TAKEN = FrameSchema(
         "event": pl.UInt32,  # row of EVENTS: the retraction
         "charge": pl.UInt32,
         "meter": pl.UInt32,
-        "quantity_quanta": pl.Int64,  # what the event that is taken back reported
+        "quantity_quanta": pl.Int64,  # what the event that is taken back reported, or the part of it that the price charged
+        "reported_quanta": pl.Int64,
+        "windows": pl.String,
         "dimensions": pl.String,
         "occurred_at": INSTANT,
         "usage_period": pl.Date,

@@ -92,10 +92,11 @@ def post_changes(period: Period, due: pl.DataFrame, posted: pl.DataFrame, terms:
 
 
 def _written(period: Period, terms: Terms, first_offset: int) -> list[pl.Expr]:
-    nothing = dict.fromkeys(("event_source", "event_id", "dimensions", "value", "corrects"), pl.String)
+    nothing = dict.fromkeys(("event_source", "event_id", "dimensions", "windows", "value", "corrects"), pl.String)
     return [
         *(pl.lit(None, dtype).alias(name) for name, dtype in nothing.items()),
         pl.lit(None, POSTINGS.columns["occurred_at"]).alias("occurred_at"),
+        pl.lit(None, pl.Int64).alias("reported_quanta"),
         pl.lit(f"run:{period}").alias("stream"),
         pl.lit(0, pl.Int32).alias("stream_partition"),
         (pl.int_range(pl.len(), dtype=pl.Int64) + first_offset).alias("stream_offset"),

@@ -13,7 +13,7 @@ import polars as pl
 from rating.numbers import Keys, NumberedKeys
 from schemas.balance import Move
 from schemas.frames import INSTANT
-from schemas.ledger import BALANCE_ROLES, Role
+from schemas.ledger import BALANCE_ROLES, Role, reported_quanta
 
 CONTENT = ["subscription_id", "occurred_at", "meter_id", "quantity_quanta", "value"]
 """What two deliveries of one event must agree on, besides source and id."""
@@ -107,7 +107,8 @@ class SeenEvents:
         """
         own = pl.col("corrects").is_null() | ~pl.col("stream").str.starts_with("rerate:")
         is_usage = (pl.col("role") == Role.REVENUE.value) & pl.col("event_id").is_not_null() & own
-        told = postings.select("event_source", "event_id", *CONTENT, "corrects", "stream", "role")
+        columns = ["event_source", "event_id", *CONTENT, "corrects", "stream", "role"]
+        told = postings.with_columns(reported_quanta()).select(columns)
         self._add(fingerprint_events(told.filter(is_usage)))
 
     def remember_orders(self, postings: pl.DataFrame) -> None:

@@ -13,9 +13,11 @@ from functools import cached_property
 import polars as pl
 
 from rating.agreements import compile_shares
+from rating.calendars import Calendar, compile_calendars, number_windows
 from rating.capacity_terms import compile_capacity, read_by
 from rating.costs import carrier_stretches
 from rating.hierarchy import counted_for, root_accounts
+from rating.increments import compile_increments
 from rating.kernel import step_keys
 from rating.numbers import Keys, NumberedKeys, NumberedNames
 from rating.prefixes import PrefixTable, build_table
@@ -36,6 +38,7 @@ CHARGES = FrameSchema(
         "charged_from": INSTANT,
         "charged_to": INSTANT,  # FAR when open
         "filter_set": pl.UInt32,  # null: the price covers every event of its meter
+        "during": pl.UInt32,  # row of Terms.during; null: the price covers all time
         # priced by
         "price": pl.UInt32,  # row of Terms.prices
         "aggregate": pl.UInt32,  # number of (counted_for, price, price version)
@@ -88,11 +91,20 @@ class Terms:
     levels: dict[int, LevelSteps]  # by price
     shares: pl.DataFrame  # SHARES
     share_tiers: pl.DataFrame  # SHARE_TIERS
+    calendars: dict[str, Calendar]
+    during: pl.DataFrame  # DURING
+    increments: pl.DataFrame  # INCREMENTS of prices that split events
+    is_partial: bool = False  # some prices were left out, so what has none here may have one
 
     @cached_property
     def step_keys(self) -> pl.Series:
         """Search keys of `steps`."""
         return step_keys(self.steps)
+
+    @cached_property
+    def increment_keys(self) -> pl.Series:
+        """Search keys of `increments`."""
+        return step_keys(self.increments)
 
     @cached_property
     def payers(self) -> tuple[NumberedKeys, pl.DataFrame]:
@@ -196,7 +208,7 @@ def compile_terms(book: Book, roster: Roster) -> Terms:
     meters = book.meters.with_row_index("meter").with_columns(
         quantity_scale=pl.when(pl.col("aggregation") == "count").then(pl.lit(0, pl.Int8)).otherwise("quantity_scale")
     )
-    prices = _all_prices(book, roster, meters)
+    prices, during = number_windows(_all_prices(book, roster, meters))
     tiers = pl.concat([TIERS.select(book.tiers), TIERS.select(roster.tiers)])
     lowered = lower_prices(prices, tiers)
     holders = roster.subscriptions.select(pl.col("subscription_id").unique(maintain_order=True)).with_row_index("holder")
@@ -229,6 +241,9 @@ def compile_terms(book: Book, roster: Roster) -> Terms:
         capacity=compile_capacity(prices.join(lowered.prices, on=_VERSION), tiers, meters),
         shares=shares,
         share_tiers=share_tiers,
+        calendars=compile_calendars(book),
+        during=during,
+        increments=compile_increments(prices.join(lowered.prices, on=_VERSION), tiers),
     )
 
 
@@ -258,7 +273,7 @@ def _charges(book: Book, roster: Roster, prices: pl.DataFrame, holders: pl.DataF
         "price_id",
         pl.col("price_version").alias("terms_version"),
         *("charge", "meter_id", "meter", "quantity_scale", "currency", "tax_class", "interval", "carrier_id"),
-        *("price", "at_zero", "max_quanta", "counted_over"),
+        *("price", "at_zero", "max_quanta", "counted_over", "during"),
     )
     filter_sets = filters.select("price_id", pl.col("price_version").alias("list_version"), "filter_set").unique()
     found = (

@@ -7,10 +7,11 @@ Instants are half-open: a version is in force from `valid_from` until `valid_to`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
+from schemas.calendar import CALENDAR_DAYS, CALENDAR_WINDOWS, CALENDARS
 from schemas.frames import AMOUNT, INSTANT, FrameSchema
 from schemas.limits import LIMITS
 
@@ -25,6 +26,8 @@ METERS = FrameSchema(
         "unit": pl.String,  # as printed on the invoice
         "quantity_scale": pl.Int8,  # s: decimals a quantity may have, 0..9
         "dimensions": pl.List(pl.String),  # properties of `data` that prices may filter by
+        "lasts": pl.String,  # second | minute | hour: the quantity is how long the event lasts, in this unit; null: it is not
+        "time_is": pl.String,  # what the event's `time` is of it: start (or null) | end
     },
 )
 """One row per meter."""
@@ -79,6 +82,9 @@ PRICES = FrameSchema(
         "round_method": pl.String,  # half_up | up
         "counted_over": pl.String,  # subscription | account | group: whose usage adds up; null: subscription
         "flat_at_zero": pl.Boolean,  # the first tier's flat fee is due in a period without usage too
+        "calendar_id": pl.String,  # null: the price covers all time
+        "windows": pl.List(pl.String),  # of that calendar: it covers only usage in these
+        "split": pl.Boolean,  # true: it gets the part of an event that lies in its windows; else those that begin there, whole
         "tax_class": pl.String,  # null for a carrier's price
         "name_en": pl.String,
         "name_zh": pl.String,
@@ -175,6 +181,9 @@ class Book:
     agreements: pl.DataFrame
     agreement_tiers: pl.DataFrame
     limits: pl.DataFrame
+    calendars: pl.DataFrame = field(default_factory=CALENDARS.empty)
+    calendar_windows: pl.DataFrame = field(default_factory=CALENDAR_WINDOWS.empty)
+    calendar_days: pl.DataFrame = field(default_factory=CALENDAR_DAYS.empty)
 
 
 BOOK_FRAMES = {
@@ -188,5 +197,8 @@ BOOK_FRAMES = {
     "agreements": AGREEMENTS,
     "agreement_tiers": AGREEMENT_TIERS,
     "limits": LIMITS,
+    "calendars": CALENDARS,
+    "calendar_windows": CALENDAR_WINDOWS,
+    "calendar_days": CALENDAR_DAYS,
 }
 """Field of Book -> its schema; also the names of the frozen files."""

@@ -33,6 +33,7 @@ POSTINGS = FrameSchema(
         "price_id": pl.String,
         "price_version": pl.String,
         "tier": pl.Int32,  # the tier the aggregate is in after this row
+        "windows": pl.String,  # the window of the price's calendar, joined by commas when several; null without a calendar
         "book_version": pl.Int32,
         "roster_version": pl.Int32,
         # when: the half-open usage period in the account's zone; usage_month (YYYY-MM of its start) partitions the table
@@ -41,6 +42,7 @@ POSTINGS = FrameSchema(
         "usage_month": pl.String,
         # how much: whole quanta; units = quanta / 10^quantity_scale
         "quantity_quanta": pl.Int64,  # what this row adds
+        "reported_quanta": pl.Int64,  # what the event reported, where the row got only a part of it; null: quantity_quanta
         "value": pl.String,  # what a meter of aggregation unique counts, or the money that came with the event; null for others
         "before_quanta": pl.Int64,  # the aggregate before this row
         "after_quanta": pl.Int64,  # the aggregate after this row
@@ -62,6 +64,12 @@ AGGREGATE_KEY = ["counted_for", "price_id", "price_version", "usage_period"]
 
 POSITION_KEY = ["stream", "stream_partition", "stream_offset", "stream_row"]
 """What makes a row of POSTINGS unique, and its order."""
+
+
+def reported_quanta() -> pl.Expr:
+    """What the event of a row reported, `quantity_quanta`, however it was split between prices."""
+    return pl.coalesce("reported_quanta", "quantity_quanta").alias("quantity_quanta")
+
 
 POINT_COLUMNS = [
     *POSITION_KEY,

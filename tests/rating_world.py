@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import polars as pl
@@ -16,6 +16,7 @@ from rating.counters import Counters
 from rating.seen import SeenEvents
 from rating.terms import Terms, compile_terms
 from schemas.book import AGREEMENT_TIERS, AGREEMENTS, CARRIERS, FILTERS, METERS, PLANS, PRICES, TAXES, TIERS, Book
+from schemas.calendar import CALENDAR_DAYS, CALENDAR_WINDOWS, CALENDARS
 from schemas.ledger import AGGREGATE_KEY, POINT_COLUMNS, POSITION_KEY, POSTINGS, moves_aggregate
 from schemas.limits import LIMITS
 from schemas.roster import ACCOUNTS, IDENTIFIERS, OVERRIDES, PARTNERS, SUBSCRIPTIONS, Roster
@@ -54,6 +55,9 @@ class World:
     filters: list[Row] = field(default_factory=list)
     agreements: list[Row] = field(default_factory=list)
     agreement_tiers: list[Row] = field(default_factory=list)
+    calendars: list[Row] = field(default_factory=list)
+    calendar_windows: list[Row] = field(default_factory=list)
+    calendar_days: list[Row] = field(default_factory=list)
     accounts: list[Row] = field(default_factory=list)
     subscriptions: list[Row] = field(default_factory=list)
     identifiers: list[Row] = field(default_factory=list)
@@ -135,6 +139,19 @@ class World:
             below = end or below
         return self
 
+    def calendar(self, windows: Sequence[tuple[str, str, str, str, str | None]], **more: object) -> World:
+        """A calendar 'clock' of windows (name, begins, ends, days, holidays); the rest is 'rest'."""
+        row: Row = {"calendar_id": "clock", "otherwise": "rest", "years": []}
+        self.calendars.append(row | more)
+        names = ("name", "begins", "ends", "days", "holidays")
+        self.calendar_windows += [{"calendar_id": "clock", **dict(zip(names, window, strict=True))} for window in windows]
+        return self
+
+    def days(self, kind: str, *days: str) -> World:
+        """Days of the calendar 'clock' that are holidays or, instead of others, working."""
+        self.calendar_days += [{"calendar_id": "clock", "day": date.fromisoformat(day), "kind": kind} for day in days]
+        return self
+
     def discount(self, price_id: str, discount: str, **more: object) -> World:
         row: Row = {
             "account_id": "acme",
@@ -174,6 +191,9 @@ class World:
             agreements=AGREEMENTS.build(self.agreements),
             agreement_tiers=AGREEMENT_TIERS.build(self.agreement_tiers),
             limits=LIMITS.build(self.limits),
+            calendars=CALENDARS.build(self.calendars),
+            calendar_windows=CALENDAR_WINDOWS.build(self.calendar_windows),
+            calendar_days=CALENDAR_DAYS.build(self.calendar_days),
         )
 
     def roster(self) -> Roster:

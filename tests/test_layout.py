@@ -33,6 +33,7 @@ HOMES = {
     "prometheus_client": {"pipelines"},
     "deltalake": {"ledger"},
     "ruamel": {"catalog"},
+    "holidays": {"catalog"},
     "typst": {"invoicing"},
     "typer": {"cli", "commands"},
     "rich": {"commands"},

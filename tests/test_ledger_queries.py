@@ -65,7 +65,9 @@ def test_quantities_become_units_exactly(scale: int, quanta: int) -> None:
 def test_posted_units_has_every_other_column_and_loses_no_row() -> None:
     units = run("posted_units", [*ROWS, {"quantity_scale": None, "amount": Decimal(1)}])
     assert units.height == len(ROWS) + 1
-    assert set(POSTINGS.names()) - set(units.columns) == {"quantity_quanta", "before_quanta", "after_quanta", "quantity_scale"}
+    assert set(POSTINGS.names()) - set(units.columns) == {
+        *("quantity_quanta", "reported_quanta", "before_quanta", "after_quanta", "quantity_scale")
+    }
 
 
 @pytest.mark.parametrize("role", [role for role in Role if role not in (Role.HOLD, Role.NOTICE)])

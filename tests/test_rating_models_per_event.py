@@ -180,6 +180,8 @@ def test_a_call_taken_back_is_undone_as_if_it_had_come_last(free: dict[str, Any]
         usage_period=pl.date(2026, 10, 1),
         counted_for=pl.lit(None, pl.String),
         value=pl.lit(None, pl.String),
+        windows=pl.lit(None, pl.String),
+        reported_quanta=pl.lit(None, pl.Int64),
     )
     priced = price_usage(counted, arriving(), terms)["revenue_after"].to_list()
     assert priced[1] > 0

@@ -1,7 +1,8 @@
 -- The rows of the ledger behind one invoice line, in the order they were posted; the first ones of them.
 -- in:   unbilled (of the line's run), explained_line (one row of LINES)
--- out:  stream, stream_partition, stream_offset, stream_row, event_source, event_id, occurred_at, dimensions, tier, book_version,
---       roster_version, quantity, before_quantity, after_quantity (units), amount
+-- out:  stream, stream_partition, stream_offset, stream_row, event_source, event_id, occurred_at, dimensions, tier, windows,
+--       book_version, roster_version, quantity, reported (of the whole event, where the row has a part of it),
+--       before_quantity, after_quantity (units), amount
 -- args: rows
 with behind as (
     select
@@ -14,10 +15,12 @@ with behind as (
         unbilled.occurred_at,
         unbilled.dimensions,
         unbilled.tier,
+        unbilled.windows,
         unbilled.book_version,
         unbilled.roster_version,
         unbilled.quantity_scale,
         unbilled.quantity_quanta,
+        unbilled.reported_quanta,
         unbilled.before_quanta,
         unbilled.after_quanta,
         unbilled.amount
@@ -44,9 +47,11 @@ select
     behind.occurred_at,
     behind.dimensions,
     behind.tier,
+    behind.windows,
     behind.book_version,
     behind.roster_version,
     cast(cast(behind.quantity_quanta as decimal(19, 0)) * quantity_units.unit as decimal(38, 18)) as quantity,
+    cast(cast(behind.reported_quanta as decimal(19, 0)) * quantity_units.unit as decimal(38, 18)) as reported,
     cast(cast(behind.before_quanta as decimal(19, 0)) * quantity_units.unit as decimal(38, 18)) as before_quantity,
     cast(cast(behind.after_quanta as decimal(19, 0)) * quantity_units.unit as decimal(38, 18)) as after_quantity,
     behind.amount

@@ -1,7 +1,7 @@
 -- The price version an invoice line was charged by, and the negotiated discount on it if its version names one.
 -- in:   explained_line (one row of LINES), prices
 -- out:  price_id, price_version (as posted), terms_version (whose terms apply), model, aggregation, unit, interval, included_units,
---       cap, floor, flat_at_zero, valid_from, valid_to
+--       cap, floor, flat_at_zero, calendar_id, windows, split, valid_from, valid_to
 select
     explained_line.price_id,
     explained_line.price_version,
@@ -14,6 +14,9 @@ select
     prices.cap,
     prices.floor,
     prices.flat_at_zero,
+    prices.calendar_id,
+    prices.windows,
+    prices.split,
     prices.valid_from,
     prices.valid_to
 from explained_line

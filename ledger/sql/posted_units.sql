@@ -1,7 +1,7 @@
 -- Postings with quantities in units of the meter instead of whole quanta; all else as in the ledger.
 -- grain: one row per posting: event x price x role, or one recurring fee
 -- in:    postings (schemas/ledger.py)
--- out:   the columns of postings, with quantity, aggregate_before and aggregate_after (units, exact) in place of the quanta
+-- out:   the columns of postings, with quantity, reported, aggregate_before and aggregate_after (units, exact) in place of the quanta
 -- Rows of a balance belong to no aggregate: what they count there is their own number, so both are null.
 -- A quantity is quanta x 10^-scale. The units are listed, not computed: a power or a division would be a float.
 with scales as (
@@ -35,6 +35,7 @@ select
     postings.price_id,
     postings.price_version,
     postings.tier,
+    postings.windows,
     postings.book_version,
     postings.roster_version,
     postings.usage_period,
@@ -42,6 +43,7 @@ select
     postings.usage_month,
     postings.value,
     cast(cast(postings.quantity_quanta as decimal(19, 0)) * scales.unit as decimal(38, 18)) as quantity,
+    cast(cast(postings.reported_quanta as decimal(19, 0)) * scales.unit as decimal(38, 18)) as reported,
     case
         when postings.role in ('balance', 'hold', 'notice') then cast(null as decimal(38, 18))
         else cast(cast(postings.before_quanta as decimal(19, 0)) * scales.unit as decimal(38, 18))

@@ -138,6 +138,8 @@ def _completed(rows: pl.DataFrame, terms: Terms) -> pl.DataFrame:
         before_quanta=pl.col("after_quanta") - 1,
         tier=pl.lit(None, pl.Int32),
         partner_id=pl.lit(None, pl.String),
+        windows=pl.lit(None, pl.String),
+        reported_quanta=pl.lit(None, pl.Int64),
         tax_class=pl.lit(None, pl.String),
         corrects=pl.lit(None, pl.String),
         book_version=pl.lit(terms.book_version, pl.Int32),

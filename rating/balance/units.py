@@ -201,12 +201,17 @@ def order_move(order: Order) -> Moved:
 
 
 def _uses(rows: pl.DataFrame, concerned: Iterable[str], terms: Terms) -> list[_Use]:
-    """The usage of prepaid accounts that have units, and all retractions of it; one per event and meter."""
+    """The usage of prepaid accounts that have units, and all retractions of it; one per event and meter.
+
+    Without the events that are split between prices: no bucket says which part of them it is for.
+    """
     owner = terms.usage["account_id"].gather(rows["charge"])
     taken = "of" in rows.columns
     paying = terms.usage["carrier_id"].is_null() if taken else terms.prepaid
     mine = owner.is_in(list(concerned)) & paying.gather(rows["charge"])
-    once = rows.with_columns(owner).filter(mine).unique(["event", "meter"], keep="first", maintain_order=True)
+    parts = rows.filter(pl.col("reported_quanta").is_not_null()).select("event", "meter").unique()
+    whole = rows.with_columns(owner).filter(mine).join(parts, on=["event", "meter"], how="anti", maintain_order="left")
+    once = whole.unique(["event", "meter"], keep="first", maintain_order=True)
     uses = []
     for row in once.iter_rows(named=True):
         target: int | tuple[str, str] | None = None
