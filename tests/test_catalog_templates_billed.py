@@ -49,8 +49,9 @@ def order(seller: str, amount: str, category: str) -> Usage:
     return "order.completed", seller, {"amount": amount, "category": category}
 
 
-def energy(number: str, kwh: str, period: str) -> Usage:
-    return "interval.read", f"NMI-{number}", {"kwh": kwh, "period": period}
+def energy(number: str, kwh: str, until: str) -> Usage:
+    """An interval that ended at this time of 15 October, a Thursday."""
+    return "interval.read", f"NMI-{number}", {"kwh": kwh, "until": f"2026-10-15T{until}:00+10:00"}
 
 
 def call(number: str, seconds: int, destination: str) -> Usage:
@@ -142,13 +143,13 @@ CASES = {
     ),
     "utility": Case(
         [
-            energy("4103001", "300.5", "peak"),
-            energy("4103001", "250", "off_peak"),
-            energy("3103002", "10.25", "peak"),
-            energy("3103002", "20", "shoulder"),
-            energy("3103002", "30", "off_peak"),
-            energy("4103003", "600", "peak"),
-            energy("4103004", "400", "off_peak"),
+            energy("4103001", "300.5", "15:00"),
+            energy("4103001", "250", "06:00"),
+            energy("3103002", "10.25", "15:00"),
+            energy("3103002", "20", "08:00"),
+            energy("3103002", "30", "06:00"),
+            energy("4103003", "600", "15:00"),
+            energy("4103004", "400", "06:00"),
             ("demand.read", "NMI-4103003", {"kw": "40.5"}),
             ("demand.read", "NMI-4103003", {"kw": "38"}),
         ],
@@ -200,7 +201,7 @@ def usage_file(path: Path, usage: list[Usage]) -> Path:
     """The events as a file, a minute apart."""
     events = [
         {"specversion": "1.0", "id": str(number), "source": "/test", "type": kind, "subject": subject, "data": data}
-        | {"time": f"2026-10-15T08:{number:02d}:00Z"}
+        | {"time": data.get("until", f"2026-10-15T08:{number:02d}:00Z")}
         for number, (kind, subject, data) in enumerate(usage)
     ]
     path.write_text("".join(json.dumps(event) + "\n" for event in events))

@@ -14,7 +14,7 @@ from tests.test_vectors_fees import FEE_MODELS
 from tests.test_vectors_limits import LIMIT_MODELS
 from tests.test_vectors_money import MONEY_MODELS
 from tests.vector_cases import CASES, Case, cases_of, quantities, quantity_scale, rounded
-from tests.vector_event_prices import EVENT_WRITERS
+from tests.vector_event_prices import EVENT_WRITERS, write_bucket
 from tests.vector_levels import LEVEL_WRITERS, write_average, write_changes, write_levels
 from tests.vector_prices import PERIOD_WRITERS, write_range, write_tiers
 
@@ -42,7 +42,7 @@ def write_world(case: Case) -> World:
     if "commitment" in charge:
         ((bound, amount),) = charge["commitment"].items()
         more |= {"cap": Decimal(amount)} if bound == "max" else {"floor": Decimal(amount), "floor_prorated": True}
-    if write is write_range:
+    if write in (write_range, write_bucket):
         more["name"] = case["name"]
     if aggregation in AGGREGATIONS:
         more["aggregation"] = AGGREGATIONS[aggregation]
@@ -58,6 +58,9 @@ def write_events(case: Case) -> list[Row]:
         return write_changes(case)
     if model == "per_unit_by_dimension":
         return [event(f"e{number}", data) for number, data in enumerate(case["events"])]
+    if model == "window_commitment_by_clock":
+        at = [instant(f"2026-10-15T{one['at']}") for one in case["events"]]
+        return [event(f"e{n}", one["units"], occurred_at=at[n]) for n, one in enumerate(case["events"])]
     if model == "dynamic":
         used = case.get("events", [NO_UNITS])
         brought = [{"value": one["units"], "money": str(Decimal(one["amount_minor"]) / 100)} for one in used]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -62,10 +63,23 @@ def write_call(charge: Case, **more: Any) -> World:
 
 
 def write_window(charge: Case, **more: Any) -> World:
-    """One window is in force throughout."""
+    """A calendar whose night is the whole day, and a price that splits calls by it."""
     (window,) = charge["windows"]
     slot = {"from": "0", "rate": window["rate_per_second"], "per": "1", "increment": "1"}
-    return write_call({"connect_fee": charge["connect_fee"], "slots": [slot]}, **more)
+    during = {"calendar_id": "clock", "windows": ["night"], "split": True}
+    world = write_call({"connect_fee": charge["connect_fee"], "slots": [slot]}, **during, **more)
+    world.meters[0]["lasts"] = "second"
+    return world.calendar([("night", "00:00", "24:00", "mon tue wed thu fri sat sun", None)])
+
+
+def write_bucket(_charge: Case, *, name: str, **more: Any) -> World:
+    """A price for some hours of the day and one for the others, as the case says its name: `bucket 09-12 at 5 ..., else 1`."""
+    found = re.fullmatch(r"bucket (\d\d)-(\d\d) at (\d+) \(commit 50, x1\), else (\d+)", name)
+    assert found is not None, name
+    begins, ends, price, other = found.groups()
+    world = one_price("per_unit", tiers((None, price)), calendar_id="clock", windows=["bucket"], split=False, **more)
+    world.price("else", tiers((None, other)), calendar_id="clock", windows=["rest"], split=False)
+    return world.calendar([("bucket", f"{begins}:00", f"{ends}:00", "mon tue wed thu fri sat sun", None)])
 
 
 EVENT_WRITERS: dict[str, tuple[Callable[..., World], set[str]]] = {
@@ -74,5 +88,6 @@ EVENT_WRITERS: dict[str, tuple[Callable[..., World], set[str]]] = {
     "dynamic": (write_dynamic, set()),
     "rated_time": (write_call, {"connect_fee", "slots", "rounding", "max_cost", "max_cost_strategy"}),
     "rated_time_by_clock": (write_window, {"windows", "connect_fee"}),
+    "window_commitment_by_clock": (write_bucket, set()),
 }
 """Model -> how it is written as a price, and the parameters that this understands; any other fails the case."""
