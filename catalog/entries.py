@@ -141,6 +141,7 @@ class TermsEntry(Entry):
     included: Units | None = None
     units: UnitsEntry | None = None
     counted_over: Literal["subscription", "account", "group"] | None = None
+    within: Literal["hour", "day"] | None = None
     cap: Price | None = None
     floor: Price | None = None
     prorate: Flag | None = None

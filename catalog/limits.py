@@ -61,10 +61,11 @@ def price_facts(prices: Iterable[Mapping[str, object]], meters: Iterable[Mapping
             continue  # what a carrier is paid is no matter of the customer's limits
         name, meter = str(row["price_id"]), counted.get(row["meter_id"])
         before = facts.get(name)
+        by_total = row["per"] != "event" and row["meters"] is None and row["within"] is None and row["counted_over"] != "group"
         facts[name] = PriceFacts(
             plan_id=str(row["plan_id"]),
             is_fee=row["charge"] == "recurring",
-            by_total=row["per"] != "event" and row["meters"] is None and (before is None or before.by_total),
+            by_total=by_total and (before is None or before.by_total),
             unit=None if meter is None else str(meter["unit"]),
             scale=0 if meter is None else int(str(meter["quantity_scale"] or 0)),
         )

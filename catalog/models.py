@@ -38,7 +38,7 @@ OF_EVENT = ("fixed", "connect_fee", "free_events", "minimum", "maximum", "minimu
 """Numbers that only make sense for what is priced by the period, or event by event."""
 
 _FLOOR = ("floor", "prorate")
-_COUNTED = ("included", "counted_over")
+_COUNTED = ("included", "counted_over", "within")
 _ANY = (*_COUNTED, "units", "cap", "per", "free_events", "minimum", "maximum", "rounding", *_FLOOR)
 _PLAIN = ("fixed", *_ANY)
 _TIERED = ("flat_at_zero", *_ANY)

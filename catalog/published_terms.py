@@ -35,6 +35,7 @@ TERM_COLUMNS = [
     "round_places",
     "round_method",
     "counted_over",
+    "within",
     "flat_at_zero",
     "calendar_id",
     "windows",

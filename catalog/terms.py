@@ -241,6 +241,7 @@ def _lower(terms: TermsEntry, model: str, per: str) -> dict[str, object]:
         "round_places": None if rounding is None else rounding.places,
         "round_method": None if rounding is None else rounding.method,
         "counted_over": terms.counted_over or "subscription",
+        "within": terms.within,
         "flat_at_zero": bool(terms.flat_at_zero),
     }
 

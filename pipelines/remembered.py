@@ -59,6 +59,8 @@ class Remembered:
             self.seen.add(ids)
         self.seen.add(order_ids(self._postings))
         self.balances.load(balance_moves(self._postings))
+        if not structlog.is_configured():
+            return  # a command, not a worker: nobody reads a log
         log.info(
             "remembering",
             since=self._since,

@@ -17,6 +17,7 @@ from rating.dynamic import judge_money
 from rating.periods import local_day, period_start
 from rating.rejects import name_problems, name_strangers
 from rating.terms import Terms
+from rating.windows import name_windows
 from schemas.frames import INSTANT, FrameSchema
 from schemas.usage import PROPERTY, RejectReason
 
@@ -140,7 +141,7 @@ def _with_period(charged: pl.DataFrame, terms: Terms) -> pl.DataFrame:
     placed = pl.concat([charged, where], how="horizontal")
     days = placed.with_columns(local_day(placed, "occurred_at").alias("day"))
     period = period_start(pl.col("day"), pl.col("billing_day"))
-    return CHARGED.select(days.with_columns(usage_period=period, counted_for=pl.lit(None, pl.String)))
+    return CHARGED.select(days.with_columns(name_windows(placed, terms), usage_period=period))
 
 
 def _in_force(start: str, end: str) -> pl.Expr:

@@ -49,6 +49,7 @@ CHARGES = FrameSchema(
         "account_id": pl.String,
         "subscription_id": pl.String,
         "counted_for": pl.String,  # whose usage adds up in its aggregates
+        "within": pl.String,  # hour | day: with each they begin anew; null: with each usage period
         "price_id": pl.String,
         "price_version": pl.String,
         "meter_id": pl.String,
@@ -95,6 +96,11 @@ class Terms:
     during: pl.DataFrame  # DURING
     increments: pl.DataFrame  # INCREMENTS of prices that split events
     is_partial: bool = False  # some prices were left out, so what has none here may have one
+
+    @cached_property
+    def has_windows(self) -> bool:
+        """Whether any price counts within hours or days."""
+        return self.usage["within"].null_count() < self.usage.height
 
     @cached_property
     def step_keys(self) -> pl.Series:
@@ -273,7 +279,7 @@ def _charges(book: Book, roster: Roster, prices: pl.DataFrame, holders: pl.DataF
         "price_id",
         pl.col("price_version").alias("terms_version"),
         *("charge", "meter_id", "meter", "quantity_scale", "currency", "tax_class", "interval", "carrier_id"),
-        *("price", "at_zero", "max_quanta", "counted_over", "during"),
+        *("price", "at_zero", "max_quanta", "counted_over", "within", "during"),
     )
     filter_sets = filters.select("price_id", pl.col("price_version").alias("list_version"), "filter_set").unique()
     found = (

@@ -81,6 +81,7 @@ PRICES = FrameSchema(
         "round_places": pl.Int8,  # per event: decimals the amount is rounded to, before the discount; null: 18
         "round_method": pl.String,  # half_up | up
         "counted_over": pl.String,  # subscription | account | group: whose usage adds up; null: subscription
+        "within": pl.String,  # hour | day: the total begins anew with each, by the account's clock; null: with each period
         "flat_at_zero": pl.Boolean,  # the first tier's flat fee is due in a period without usage too
         "calendar_id": pl.String,  # null: the price covers all time
         "windows": pl.List(pl.String),  # of that calendar: it covers only usage in these

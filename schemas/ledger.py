@@ -24,7 +24,8 @@ POSTINGS = FrameSchema(
         # who
         "account_id": pl.String,
         "subscription_id": pl.String,  # "" for what a limit of the whole account made
-        "counted_for": pl.String,  # whose usage adds up in the aggregate: subscription_id | account:<id> | group:<root account>
+        # whose usage adds up in the aggregate: subscription_id | account:<id> | group:<root account>, then /<day or hour>
+        "counted_for": pl.String,
         "role": pl.String,  # a Role
         "partner_id": pl.String,  # the other party of a share or cost; null for revenue
         # what for

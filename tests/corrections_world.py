@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -28,6 +29,13 @@ def usage(events: int = 600, seed: int = 1, month: str = "2026-10") -> list[byte
     """Events of the template's customers, in order of time, with ids that no other month has."""
     name = f'"id":"{month}-'.encode()
     return [value.replace(b'"id":"', name) for value in generate_events(events=events, seed=seed, month=month)]
+
+
+def retraction(value: bytes, name: str, time: str = "2026-10-30T10:00:00Z") -> bytes:
+    """An event called `name` that takes back the event `value`."""
+    event = json.loads(value)
+    event |= {"id": name, "retracts": event["id"], "time": time}
+    return json.dumps(event).encode()
 
 
 class Shop:

@@ -248,7 +248,7 @@ MISTAKES: list[tuple[str, str, str, list[str]]] = [
         "model: graduated",
         "model: graduated\n            unit_price: 1",
         [
-            "14:13: plans.0.prices.0.versions.0.unit_price: does not belong to the model graduated, which takes tiers, flat_at_zero, included, counted_over, units, cap, per, free_events, minimum, maximum, rounding, floor, prorate"
+            "14:13: plans.0.prices.0.versions.0.unit_price: does not belong to the model graduated, which takes tiers, flat_at_zero, included, counted_over, within, units, cap, per, free_events, minimum, maximum, rounding, floor, prorate"
         ],
     ),
     (
@@ -258,7 +258,7 @@ MISTAKES: list[tuple[str, str, str, list[str]]] = [
         [
             "12:13: plans.0.prices.0.versions.0.package_size: is missing; the model package needs it",
             "12:13: plans.0.prices.0.versions.0.price: is missing; the model package needs it",
-            "14:13: plans.0.prices.0.versions.0.tiers: does not belong to the model package, which takes package_size, price, included, counted_over, units, cap, per, free_events, minimum, maximum, rounding, floor, prorate",
+            "14:13: plans.0.prices.0.versions.0.tiers: does not belong to the model package, which takes package_size, price, included, counted_over, within, units, cap, per, free_events, minimum, maximum, rounding, floor, prorate",
         ],
     ),
     (

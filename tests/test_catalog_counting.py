@@ -72,12 +72,20 @@ def test_own_terms_say_themselves_over_what_they_count(tmp_path: Path) -> None:
         ("sum", "counted_over: pool", "13:84: plans.0.prices.0.versions.0.counted_over: 'pool' is none of subscription, account, group"),
         ("latest", "counted_over: account", "13:84: plans.0.prices.0.versions.0.counted_over: is account, but latest is the state of one thing; count it per subscription, or use a sum or max"),
         ("time_average", "counted_over: group", "13:84: plans.0.prices.0.versions.0.counted_over: is group, but time_average is the state of one thing; count it per subscription, or use a sum or max"),
+        ("sum", "within: week", "13:78: plans.0.prices.0.versions.0.within: 'week' is none of hour, day"),
+        ("peak", "within: hour", "13:78: plans.0.prices.0.versions.0.within: is hour, but peak goes on from one to the next; only sum, count, max, min, unique begin anew"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_counted_together_is_refused(tmp_path: Path, aggregation: str, terms: str, said: str) -> None:
     with pytest.raises(BadCatalog) as error:
         book(tmp_path, f"{PLAIN}, {terms}", aggregation)
     assert mistakes(error) == [f"book.yaml:{said}"]
+
+
+def test_a_price_within_days_has_no_fee_at_zero_usage(tmp_path: Path) -> None:
+    terms = "model: graduated, within: day, flat_at_zero: true, tiers: [{unit_price: 1, flat: 5}]"
+    with pytest.raises(BadCatalog, match="flat_at_zero: is for a whole usage period"):
+        book(tmp_path, terms)
 
 
 def test_a_published_price_cannot_be_counted_otherwise(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from random import Random
 
@@ -16,7 +15,7 @@ from pipelines.settings import Limits
 from rating.terms import compile_terms
 from schemas.ledger import POSITION_KEY
 from schemas.usage import RawBatch
-from tests.corrections_world import RECEIVED_MS, Shop, usage
+from tests.corrections_world import RECEIVED_MS, Shop, retraction, usage
 
 STREAM = "kafka:usage@1"
 MONTHS = ["2026-06", "2026-07", "2026-08", "2026-09", "2026-10"]
@@ -38,12 +37,6 @@ class Reader:
         offsets = range(self.offset, self.offset + len(values))
         self.offset += len(values)
         return self.rater.process([RawBatch(STREAM, 0, offsets, values, [RECEIVED_MS] * len(values))])
-
-
-def retraction(value: bytes, name: str) -> bytes:
-    event = json.loads(value)
-    event |= {"id": name, "retracts": event["id"], "time": "2026-10-30T10:00:00Z"}
-    return json.dumps(event).encode()
 
 
 def live_through(reader: Reader, *, restarts: bool) -> list[RateResult]:

@@ -23,13 +23,24 @@ WRITERS = PERIOD_WRITERS | EVENT_WRITERS | LEVEL_WRITERS
 FLAT_AT_ZERO = ("getlago/", "openmeterio/")
 """Peers whose first tier's flat fee is due at zero usage where the case says nothing (SCHEMA of the vectors)."""
 
-AGGREGATIONS = {"max": "max", "latest": "latest", "cumulative snapshot per run": "latest"}
+AGGREGATIONS = {
+    "max": "max",
+    "latest": "latest",
+    "cumulative snapshot per run": "latest",
+    "max per time bucket, each bucket priced alone": "max",
+}
 """What a case calls it -> the aggregation of its meter. Everything else is a sum."""
+
+
+WINDOWS = {"daily_free", "per_bucket"}
+"""Parameters that price each day by itself; the case's quantities are then those of one day after the other."""
 
 
 def write_world(case: Case) -> World:
     """The case's charge as a price book."""
     charge, aggregation = case["charge"], case["aggregation"]
+    windows = WINDOWS & set(charge)
+    charge = {name: value for name, value in charge.items() if name not in WINDOWS}
     write, understood = WRITERS[charge["model"]]
     if aggregation == "weighted_sum":
         return write_average(charge)
@@ -44,6 +55,8 @@ def write_world(case: Case) -> World:
         more |= {"cap": Decimal(amount)} if bound == "max" else {"floor": Decimal(amount), "floor_prorated": True}
     if write in (write_range, write_bucket):
         more["name"] = case["name"]
+    if windows:
+        more |= {"within": "day", "included_units": Decimal(case["charge"].get("daily_free", "0"))}
     if aggregation in AGGREGATIONS:
         more["aggregation"] = AGGREGATIONS[aggregation]
     if aggregation == "count" and "events" in case:
@@ -52,7 +65,7 @@ def write_world(case: Case) -> World:
 
 
 def write_events(case: Case) -> list[Row]:
-    """The case's events, a minute apart, so that of several readings the last is the latest."""
+    """The case's events, a minute or a day apart, so that of several readings the last is the latest."""
     model, start = case["charge"]["model"], instant("2026-10-15")
     if model == "prorated_graduated" or case["aggregation"] == "weighted_sum" or "tier_chosen_by" in case["charge"]:
         return write_changes(case)
@@ -70,7 +83,7 @@ def write_events(case: Case) -> list[Row]:
             f"{unit}{number}",
             quantity,
             event_type="used" if unit == "value" else unit,
-            occurred_at=start + timedelta(minutes=number),
+            occurred_at=start + number * (timedelta(days=1) if WINDOWS & set(case["charge"]) else timedelta(minutes=1)),
         )
         for unit, values in quantities(case).items()
         for number, quantity in enumerate(values)
