@@ -140,13 +140,3 @@ def test_the_queries_of_the_page_run(workspace: Workspace) -> None:
         done = CliRunner().invoke(cli.app, arguments, env={"BOSS_WORKSPACE": str(workspace.root)})
         assert done.exit_code == 0, done.output
     assert "meeting-8841" in done.output
-
-
-def test_every_link_of_the_page_leads_somewhere() -> None:
-    sections = re.findall(r"^### (\w+)$", (PAGE.parent / "ERRORS.md").read_text(encoding="utf-8"), re.MULTILINE)
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if not link.startswith("https:")]
-    assert len(links) > 10
-    for link in links:
-        path, _, section = link.partition("#")
-        assert (PAGE.parent / path).is_file(), link
-        assert not section or section in sections, link

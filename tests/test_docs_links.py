@@ -34,6 +34,20 @@ def test_links_lead_to_files_that_exist(document: Path) -> None:
             assert (document.parent / target).exists(), target
 
 
+def headings(page: Path) -> set[str]:
+    """What a link may name behind the #: each heading of a page, as Git hosts write it."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=NAMES)
+def test_links_lead_to_headings_that_exist(document: Path) -> None:
+    for target, heading in re.findall(r"\]\(([^)#]*)#([^)]+)\)", document.read_text(encoding="utf-8")):
+        if not target.startswith(("http:", "https:")):
+            page = document.parent / target if target else document
+            assert heading in headings(page), f"{target}#{heading}"
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=NAMES)
 def test_commands_that_are_named_exist(document: Path) -> None:
     known = commands()
