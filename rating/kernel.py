@@ -7,34 +7,75 @@ function of its last state, to the last digit, however the period was cut into e
 
 from __future__ import annotations
 
+from typing import NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+from rating.compiled import compiled
+from schemas.errors import BrokenPromise
 from schemas.money import divide_half_up
 
 MILLION = 1_000_000
 """Discounts and shares have at most 6 decimals, so they are whole millionths."""
 
-_KEY_WIDTH = 1 << 64
-"""Steps are found by one sorted key: price x 2^64 + from_quanta."""
+
+class StepKeys(NamedTuple):
+    """Where the steps of each price stand, and where each begins."""
+
+    first: npt.NDArray[np.int64]  # by price: row of its first step; one more than there are prices
+    from_quanta: npt.NDArray[np.int64]  # by row of STEPS
 
 
-def step_keys(steps: pl.DataFrame) -> pl.Series:
-    """The sorted search keys of STEPS, one Int128 per step."""
-    return steps.select(_step_key(pl.col("price"), pl.col("from_quanta")))["price"]
+def step_keys(steps: pl.DataFrame) -> StepKeys:
+    """The search keys of STEPS, or of any frame with `price` and `from_quanta` that is sorted by them."""
+    prices = steps["price"].cast(pl.Int64)
+    count = 0 if prices.is_empty() else int(prices[-1]) + 1
+    first = np.searchsorted(prices.to_numpy(), np.arange(count + 1))
+    return StepKeys(first.astype(np.int64), steps["from_quanta"].to_numpy())
 
 
-def find_steps(rows: pl.DataFrame, quanta: str, keys: pl.Series) -> pl.Series:
+def find_steps(rows: pl.DataFrame, quanta: str, keys: StepKeys) -> pl.Series:
     """The step each row's quantity is in.
 
     Args:
-        rows: `price` (row of LOWERED) and the column named by `quanta` (Int64, null counts as 0).
+        rows: `price` (row of LOWERED, never null) and the column named by `quanta` (Int64, null counts as 0).
         keys: `step_keys` of STEPS.
 
     Returns:
         UInt32 rows of STEPS: the last step of the price with from < quantity; for 0 the price's first.
+
+    Raises:
+        BrokenPromise: A row has a price without steps.
     """
-    wanted = rows.select(_step_key(pl.col("price"), pl.col(quanta).fill_null(0).clip(lower_bound=1)))["price"]
-    return keys.search_sorted(wanted, side="left") - 1
+    price = rows["price"].cast(pl.Int64)
+    if rows.height and (price.null_count() or int(cast(int, price.max())) >= len(keys.first) - 1):
+        raise BrokenPromise("a price without steps is rated")
+    found = np.empty(rows.height, np.uint32)
+    wanted = rows[quanta].fill_null(0).to_numpy()
+    _find(keys.first, keys.from_quanta, price.to_numpy(), wanted, found)
+    return pl.Series("step", found)
+
+
+@compiled
+def _find(
+    first: npt.NDArray[np.int64],
+    from_quanta: npt.NDArray[np.int64],
+    prices: npt.NDArray[np.int64],
+    wanted: npt.NDArray[np.int64],
+    found: npt.NDArray[np.uint32],
+) -> None:
+    for i in range(len(wanted)):
+        low, high = first[prices[i]], first[prices[i] + 1]
+        quanta = max(wanted[i], 1)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if from_quanta[middle] < quanta:
+                low = middle
+            else:
+                high = middle
+        found[i] = low
 
 
 def price_quanta(rows: pl.DataFrame, quanta: str, steps: pl.DataFrame, found: pl.Series) -> pl.Series:
@@ -95,7 +136,3 @@ def _units() -> pl.Expr:
     """Whole quanta above the step's start, or packages begun."""
     package = pl.col("package_quanta").cast(pl.Int128)
     return (pl.col("quanta").cast(pl.Int128) - pl.col("from_quanta") + package - 1) // package
-
-
-def _step_key(price: pl.Expr, quanta: pl.Expr) -> pl.Expr:
-    return price.cast(pl.Int128) * _KEY_WIDTH + quanta

@@ -18,7 +18,7 @@ from rating.capacity_terms import compile_capacity, read_by
 from rating.costs import carrier_stretches
 from rating.hierarchy import counted_for, root_accounts
 from rating.increments import compile_increments
-from rating.kernel import step_keys
+from rating.kernel import StepKeys, step_keys
 from rating.numbers import Keys, NumberedKeys, NumberedNames
 from rating.prefixes import PrefixTable, build_table
 from rating.stretches import carve_stretches
@@ -103,12 +103,12 @@ class Terms:
         return self.usage["within"].null_count() < self.usage.height
 
     @cached_property
-    def step_keys(self) -> pl.Series:
+    def step_keys(self) -> StepKeys:
         """Search keys of `steps`."""
         return step_keys(self.steps)
 
     @cached_property
-    def increment_keys(self) -> pl.Series:
+    def increment_keys(self) -> StepKeys:
         """Search keys of `increments`."""
         return step_keys(self.increments)
 
