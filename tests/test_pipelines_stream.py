@@ -14,6 +14,7 @@ import pytest
 
 from pipelines.broker import embedded_broker, free_port
 from pipelines.producer import send_messages
+from pipelines.topic import ensure_topic
 from schemas.usage import RawBatch
 from tests.stream_fakes import RaterDouble, heard, start_worker, wait_for_messages
 from tests.stream_watch import PARTITIONS, Feed, assert_each_once, get, messages, send, wait_for, wait_until, wait_until_ready
@@ -76,6 +77,7 @@ def test_the_second_of_two_workers_on_one_partition_is_fenced_and_says_so(
     kafka: str, topic: str, tmp_path: Path, worker_log: Path
 ) -> None:
     table = tmp_path / "table"
+    asyncio.run(ensure_topic(kafka, topic, 1))  # with more, each of them might be fenced on a partition of its own
     # Two groups: Kafka gives every partition to both of them, which it never does within one group.
     workers = [start_worker(table, kafka, worker_log, topic=topic, group=f"{topic}-{name}") for name in "ab"]
     feed = Feed(kafka, topic)
