@@ -117,7 +117,7 @@ def floor_sql(events: Path, written: Path, wide: bool) -> str:
         "usage_period": "date '2026-10-01'", "usage_period_end": "date '2026-11-01'", "usage_month": "'2026-10'",
         "quantity_quanta": 'cast(e."data.value" as bigint)', "before_quanta": "0::bigint",
         "after_quanta": 'cast(e."data.value" as bigint)', "amount": "c.price",
-        "value": "null::varchar", "corrects": "null::varchar",
+        "value": "null::varchar", "corrects": "null::varchar", "windows": "null::varchar", "reported_quanta": "null::bigint",
     }  # fmt: skip
     events_own = {"stream", "stream_partition", "stream_offset", "event_source", "event_id", "occurred_at"}
     columns = [
