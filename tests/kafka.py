@@ -18,9 +18,10 @@ import sys
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
@@ -237,6 +238,20 @@ class KafkaCluster:
     def stop(self) -> None:
         for node in self.nodes:
             node.stop(signal.SIGKILL)
+
+
+def administer(node: KafkaNode, work: Callable[[AIOKafkaAdminClient], Awaitable[Any]]) -> Any:
+    """What `work` answers, given a client for administration of the node."""
+
+    async def run() -> Any:
+        admin = AIOKafkaAdminClient(bootstrap_servers=node.bootstrap)
+        await admin.start()
+        try:
+            return await work(admin)
+        finally:
+            await admin.close()
+
+    return asyncio.run(run())
 
 
 @contextmanager

@@ -5,37 +5,23 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
+from aiokafka.admin import NewPartitions, RecordsToDelete
 from aiokafka.codec import has_lz4, has_snappy, has_zstd
 
 from pipelines.broker import free_port
 from pipelines.producer import send_messages
 from pipelines.topic import ensure_topic
-from tests.kafka import KafkaNode
+from tests.kafka import KafkaNode, administer
 from tests.stream_fakes import heard, start_worker, wait_for_messages
 from tests.stream_watch import Feed, assert_each_once, get, messages, send, wait_for, wait_until, wait_until_ready
 
 pytestmark = pytest.mark.kafka
 
 CODECS = ["gzip", *(name for name, known in [("snappy", has_snappy()), ("lz4", has_lz4()), ("zstd", has_zstd())] if known)]
-
-
-def administer(node: KafkaNode, work: Callable[[AIOKafkaAdminClient], Awaitable[Any]]) -> Any:
-    async def run() -> Any:
-        admin = AIOKafkaAdminClient(bootstrap_servers=node.bootstrap)
-        await admin.start()
-        try:
-            return await work(admin)
-        finally:
-            await admin.close()
-
-    return asyncio.run(run())
 
 
 def test_each_message_arrives_once_though_worker_and_broker_are_killed(

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
-from tests.kafka import KafkaNode, missing
+from tests.kafka import KafkaNode, administer, missing
 from tests.stream_fakes import start_worker, wait_for_messages
 from tests.stream_watch import send, wait_for, wait_until
 from tests.torture import torture
@@ -28,18 +26,6 @@ def test_each_event_is_charged_once_and_right_though_each_broker_of_three_is_kil
     assert not outcome.faults(), outcome.table()
     assert outcome.verdict.events == 3_000
     assert outcome.run.deeds[BROKER_DEED] == 3
-
-
-def administer(node: KafkaNode, work: Callable[[AIOKafkaAdminClient], Awaitable[Any]]) -> Any:
-    async def run() -> Any:
-        admin = AIOKafkaAdminClient(bootstrap_servers=node.bootstrap)
-        await admin.start()
-        try:
-            return await work(admin)
-        finally:
-            await admin.close()
-
-    return asyncio.run(run())
 
 
 async def offsets_left(bootstrap: str, topic: str) -> dict[int, list[int]]:
