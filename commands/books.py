@@ -11,7 +11,6 @@ from commands.terminal import (
     HERE,
     Format,
     FormatOption,
-    PeriodOption,
     WorkspaceOption,
     messages,
     open_workspace,
@@ -43,11 +42,26 @@ def ledger_stats(workspace: WorkspaceOption = HERE, format: FormatOption = Forma
 
 
 @app.command("compact")
-def compact_ledger(period: PeriodOption, workspace: WorkspaceOption = HERE) -> None:
-    """Rewrite a month of the ledger as few sorted files. Amounts and positions stay as they are."""
-    with progress("compacting"):
-        files = pipelines.checks.compact_month(open_workspace(workspace), Period.parse(period))
-    messages.print(f"{files} files of {period} rewritten." if files else f"Nothing to gain in {period}.")
+def compact_ledger(
+    period: Annotated[str | None, typer.Option(help="Only this month, and all of it.", metavar="YYYY-MM")] = None,
+    workspace: WorkspaceOption = HERE,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Rewrite many small files as few sorted ones. Amounts and positions stay as they are; workers run on.
+
+    Without a period: closed months as a whole, once, and small files of the others when there are many. Run it every hour.
+
+    Examples: `boss ledger compact`, `boss ledger compact --period 2026-10`
+    """
+    opened = open_workspace(workspace)
+    with progress("compacting") as status:
+        if period is None:
+            compacted = pipelines.checks.compact_ledger(opened, status.update)
+        else:
+            compacted = pipelines.checks.compact_month(opened, Period.parse(period))
+    if compacted.height:
+        show(compacted, format)
+    messages.print(f"{compacted['files'].sum()} files rewritten." if compacted.height else "Nothing to gain.")
 
 
 @app.command("verify")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,14 +49,17 @@ class History:
             self.positions.setdefault(source, position)
 
 
-def read_history(path: Path, head: Head | None, origin: Head) -> History:
+def read_history(path: Path, head: Head | None, origin: Head, files: Collection[str] | None = None) -> History:
     """Follow the chain of the table in `path` from its head (None: its newest line) back to its origin.
+
+    Args:
+        files: When given, only as far back as to the commits that added these files.
 
     Where an entry is missing or edited that is a finding, and the next older line is followed, so that the files can still be
     named. Lines that the head does not lead back to belong to commits that did not happen; they mean nothing.
     """
     history = History()
-    wanted = head
+    wanted, missing = head, None if files is None else set(files)
     segments = len(list((path / CHAIN_FOLDER).glob("*.txt"))) if head is None else -(-head.number // SEGMENT_ENTRIES)
     for segment in reversed(range(segments)):
         file = Path(CHAIN_FOLDER) / f"{segment:06}.txt"
@@ -68,6 +71,10 @@ def read_history(path: Path, head: Head | None, origin: Head) -> History:
                 history.digests[wanted.number] = wanted.digest
                 history.add(entry)
                 wanted = Head(wanted.number - 1, entry.previous)
+                if missing is not None:
+                    missing.difference_update(seal.path for seal in entry.change.added)
+                    if not missing:
+                        return history
             else:
                 wanted = walk.older(wanted.number)
     if wanted is not None and wanted.number == 0 and wanted.digest != origin.digest:

@@ -1,4 +1,8 @@
-"""Care of the ledger's files: what is in them, and putting a month in order once it has been filled by many small commits."""
+"""Care of the ledger's files: what is in them, and making few files of many.
+
+Every commit leaves a small file. `join_small` makes larger ones of them while a month is being filled; `compact` puts a month
+in order once it is closed. Both change files and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,12 @@ SLICE_ROWS = 1_000_000
 
 SPILL_ROWS = 250_000
 """Rows in memory while they are put aside with their slices."""
+
+SMALL_ROWS = SLICE_ROWS // 2
+"""A file with fewer rows is worth joining with others."""
+
+SMALL_FILES = 10
+"""So many small files are worth the work."""
 
 SLICE = "slice of the compaction"
 
@@ -48,14 +58,50 @@ def compact(table: LedgerTable, month: str) -> int:
         LedgerUnwritable: The folder cannot be written. Nothing was changed.
         BrokenPromise: An old file is not what was committed, or the new ones do not hold its rows. Nothing was changed.
     """
-    guard = source_id(f"compact:{month}", 0)
-    expected = {guard: table.position(guard)}
+    guards = table.positions([_guard(month), _sorted_mark(month)])
     files = table.describe_files().filter(pl.col("folder") == month)
-    pinned = table.pin()
-    if files.height < 2 or not table.sort_by or pinned is None:
+    if files.height < 2 or not table.sort_by:
         return 0
+    return _rewrite(table, files, guards)
+
+
+def is_sorted(table: LedgerTable, month: str) -> bool:
+    """Whether the month has been compacted as a whole. Rows that came later lie beside it."""
+    return table.position(_sorted_mark(month)) is not None
+
+
+def join_small(table: LedgerTable, month: str | None) -> int:
+    """Join the small files of a month (None: of a table without months), at most SLICE_ROWS rows at a time.
+
+    Returns and raises as `compact`. A file that has been joined is small no more, or waits for SMALL_FILES others; so a row is
+    rewritten a few times, however many commits there are.
+    """
+    replaced = 0
+    while True:
+        guards = table.positions([_guard(month)])
+        files = table.describe_files().filter(pl.col("folder").eq_missing(pl.lit(month, pl.String)))
+        small = files.filter(pl.col("rows") < SMALL_ROWS).sort("rows", "path")
+        if small.height < SMALL_FILES or not table.sort_by:
+            return replaced
+        replaced += _rewrite(table, small.filter(pl.col("rows").cum_sum() <= SLICE_ROWS), guards)
+
+
+def _guard(month: str | None) -> str:
+    """Whoever rewrites files of the month moves this position."""
+    return source_id(f"compact:{month or ''}", 0)
+
+
+def _sorted_mark(month: str) -> str:
+    """Whoever rewrites all of them moves this one too."""
+    return source_id(f"sorted:{month}", 0)
+
+
+def _rewrite(table: LedgerTable, files: pl.DataFrame, guards: dict[str, int | None]) -> int:
+    """Let new files, sorted and sliced, stand for these, of one folder. Returns how many were replaced; raises as `compact`."""
+    pinned = table.pin()
+    assert pinned is not None, "it has files"
     names = files["path"].to_list()
-    _check_files(table, pinned_history(table, pinned)[0], names)
+    _check_files(table, pinned_history(table, pinned, names)[0], names)
     proof = RowProof(table.schema.names())
     with _spill_folder(table.path) as spill:
         paths = [table.path / name for name in names]
@@ -63,9 +109,9 @@ def compact(table: LedgerTable, month: str) -> int:
         new = [file for slice_folder in sorted(spill.iterdir()) for file in _write_slice(table, slice_folder)]
     written = sum((proof.of_file(table.path / file.seal.path) for file in new), RowSum())
     if written != old or written.rows != files["rows"].sum():
-        raise BrokenPromise(f"{table.path}: the compaction of {month} does not hold the rows of its {files.height} files")
+        raise BrokenPromise(f"{table.path}: the {len(new)} new files do not hold the rows of the {files.height} old ones")
     try:
-        table.swap_files(names, new, expected=expected)
+        table.swap_files(names, new, expected=guards)
     except Fenced as error:
         raise LedgerBusy(table.path, "a compaction of the same month") from error
     return files.height

@@ -163,7 +163,7 @@ class LedgerTable:
 
         Args:
             old: Paths within the table's folder. They stay on disk for those who read an older version.
-            expected: The position that guards these files, read before they were listed; it moves on by one.
+            expected: The positions that guard these files, read before they were listed; each moves on by one.
 
         Raises:
             Fenced: Another writer swapped files under the same guard first. Nothing was swapped.

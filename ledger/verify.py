@@ -7,7 +7,7 @@ it must still be in the chain.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -138,12 +138,16 @@ def verify_table(table: LedgerTable, noted: Sequence[Head], progress: Progress) 
     return _report(name, findings, [stand])
 
 
-def pinned_history(table: LedgerTable, pinned: DeltaTable) -> tuple[History, Head]:
-    """The chain of a version, and its head. Without one (other hands changed the log) the chain is read from its last line."""
+def pinned_history(table: LedgerTable, pinned: DeltaTable, files: Collection[str] | None = None) -> tuple[History, Head]:
+    """The chain of a version, and its head. Without one (other hands changed the log) the chain is read from its last line.
+
+    Args:
+        files: When given, the chain is read only as far back as to the commits that added them.
+    """
     head = read_head(table.path, pinned)
     if head is not None:
-        return read_history(table.path, head, origin_of(pinned)), head
-    history = read_history(table.path, None, origin_of(pinned))
+        return read_history(table.path, head, origin_of(pinned), files), head
+    history = read_history(table.path, None, origin_of(pinned), files)
     history.findings.insert(0, Finding(LOG, "the newest commit does not say where the chain stands", None, None))
     return history, Head(max(history.digests, default=0), "")
 

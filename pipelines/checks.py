@@ -37,6 +37,9 @@ CHECKED = FrameSchema(
 )
 """One row per comparison, currency and period."""
 
+COMPACTED = FrameSchema("COMPACTED", {"table": pl.String, "month": pl.String, "files": pl.Int64})
+"""One row per table and month (null: the table has none) of which files were replaced by fewer."""
+
 AUDIT_DAYS = ledger.vacuum.AUDIT_DAYS
 
 LEDGER_COMPARISONS = {
@@ -92,9 +95,32 @@ def ledger_stats(workspace: Workspace) -> pl.DataFrame:
     return ledger.maintain.stats(workspace.ledger().postings)
 
 
-def compact_month(workspace: Workspace, period: Period) -> int:
-    """Rewrite a month's postings as few sorted files; returns how many files were replaced."""
-    return ledger.maintain.compact(workspace.ledger().postings, str(period))
+def compact_month(workspace: Workspace, period: Period) -> pl.DataFrame:
+    """COMPACTED of a month's postings, rewritten as few sorted files."""
+    return _compacted([("postings", str(period), ledger.maintain.compact(workspace.ledger().postings, str(period)))])
+
+
+def compact_ledger(workspace: Workspace, progress: Callable[[str], None]) -> pl.DataFrame:
+    """COMPACTED of what is worth it: closed months as a whole, once; small files of all else, as soon as there are many.
+
+    Raises what `ledger.maintain.compact` raises; what was compacted before stays so.
+    """
+    opened = workspace.ledger()
+    final = final_periods(opened)
+    done = []
+    for name, table in opened.tables().items():
+        for month in ledger.maintain.stats(table)["month"]:
+            progress(f"{name} {month or ''}".strip())
+            closed = month is not None and bool(final) and Period.parse(month) <= final[-1]
+            whole = closed and not ledger.maintain.is_sorted(table, month)
+            rewrite = ledger.maintain.compact if whole else ledger.maintain.join_small
+            done.append((name, month, rewrite(table, month)))
+    return _compacted(done)
+
+
+def _compacted(done: Sequence[tuple[str, str | None, int]]) -> pl.DataFrame:
+    rows: list[dict[str, object]] = [{"table": table, "month": month, "files": files} for table, month, files in done if files]
+    return COMPACTED.build(rows)
 
 
 def verify_ledger(workspace: Workspace, noted: Sequence[str], progress: Callable[[str], None]) -> ledger.verify.Verified:

@@ -25,17 +25,18 @@ from tests.kafka import VERSION
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
-UNIT = (DEPLOY / "boss-worker.service").read_text(encoding="utf-8")
+UNITS = sorted(path.name for path in DEPLOY.glob("boss-*.*"))
 CONTAINERFILE = (DEPLOY / "Containerfile").read_text(encoding="utf-8").replace("\\\n", " ")
 COMPOSE: dict[str, Any] = YAML(typ="safe").load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
-OURS = ("worker-1", "worker-2", "boss")
+OURS = ("worker-1", "worker-2", "upkeep", "boss")
 NO_SETTINGS = {"BOSS_WORKSPACE", "BOSS_FOLDER", "BOSS_UID", "BOSS_GID"}
 
 
-def unit() -> dict[str, dict[str, str]]:
+def unit(name: str = "boss-worker.service") -> dict[str, dict[str, str]]:
+    """Its settings; of one that is there several times, the last."""
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read_string(UNIT)
+    parser.read_string((DEPLOY / name).read_text(encoding="utf-8"))
     return {name: dict(section) for name, section in parser.items()}
 
 
@@ -66,21 +67,36 @@ def test_the_service_restarts_after_a_failure_and_not_after_wrong_usage() -> Non
     assert unit()["Unit"]["StartLimitIntervalSec"] == "0"
 
 
-def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+def test_upkeep_runs_commands_that_exist_as_often_as_its_timer_says() -> None:
+    lines = (DEPLOY / "boss-upkeep.service").read_text(encoding="utf-8").splitlines()
+    commands = [shlex.split(line.partition("=")[2])[1:] for line in lines if line.startswith("ExecStart=")]
+    assert commands == [["ledger", "compact"], ["ledger", "vacuum", "--delete"]]
+    known = get_command(cli.app).commands["ledger"].commands  # type: ignore[attr-defined]
+    assert {words[1] for words in commands} <= known.keys()
+    assert unit("boss-upkeep.service")["Service"]["Type"] == "oneshot"
+    assert unit("boss-upkeep.timer")["Timer"]["OnCalendar"] == "hourly"
+    loop = COMPOSE["services"]["upkeep"]["entrypoint"][-1]
+    assert all("boss " + " ".join(words) in loop for words in commands)
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_systemd_accepts_the_unit(name: str, tmp_path: Path) -> None:
     """Older versions of systemd may say that they do not know the two lines about growing pauses."""
     if shutil.which("systemd-analyze") is None:
         return
     program = tmp_path / "boss"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    copy = tmp_path / "boss-worker.service"
-    copy.write_text(UNIT.replace("/opt/boss/bin/boss", str(program)))
+    for other in UNITS:
+        text = (DEPLOY / other).read_text(encoding="utf-8")
+        (tmp_path / other).write_text(text.replace("/opt/boss/bin/boss", str(program)))
+    copy = tmp_path / name
     done = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True, check=False)
     said = [line for line in done.stderr.splitlines() if str(copy) in line or copy.name in line]
     assert [line for line in said if "'RestartSteps'" not in line and "'RestartMaxDelaySec'" not in line] == []
 
 
-@pytest.mark.parametrize("name", ["boss-worker.service", "Containerfile", "compose.yaml"])
+@pytest.mark.parametrize("name", [*UNITS, "Containerfile", "compose.yaml"])
 def test_every_boss_variable_is_a_setting(name: str) -> None:
     found = set(re.findall(r"\bBOSS_[A-Z_]+", (DEPLOY / name).read_text(encoding="utf-8")))
     assert found <= setting_variables() | NO_SETTINGS
@@ -164,8 +180,8 @@ def test_the_compose_file_builds_our_image_and_starts_the_kafka_that_the_tests_k
     assert "INSIDE://kafka:19092" in services["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
 
 
-def test_workers_in_containers_may_write_the_ledger_only() -> None:
-    for name in ("worker-1", "worker-2"):
+def test_workers_and_upkeep_in_containers_may_write_the_ledger_only() -> None:
+    for name in ("worker-1", "worker-2", "upkeep"):
         service = COMPOSE["services"][name]
         assert service["read_only"] is True
         writable = [volume for volume in service["volumes"] if not volume.endswith(":ro")]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 from typer.testing import CliRunner, Result
 
+import ledger.maintain
 from cli import app
-from tests.billing_world import Office, minutes_world, used
+from tests.billing_world import NOVEMBER, OCTOBER, Office, minutes_world, used
 from tests.ledger_world import change_byte
 
 
@@ -53,3 +55,31 @@ def test_vacuum_lists_and_says_what_it_needs_to_be_told(office: Office) -> None:
     assert refused.exit_code == 1
     assert "--below-audit-window" in refused.output
     assert run(office, "vacuum", "--keep-days", "30", "--below-audit-window").exit_code == 0
+
+
+def test_compact_sorts_closed_months_once_and_joins_the_small_files_of_others(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger.maintain, "SMALL_FILES", 3)
+    office.rate(used("b", "1", "beta-1"))
+    office.bill(OCTOBER)
+    for day in ("2026-11-01", "2026-11-02", "2026-11-03", "2026-12-01"):
+        office.rate(used(day, "1", day=day))
+    before = office.ledger.postings.scan().collect()
+    compacted = json.loads(run(office, "compact", "--format", "json").stdout)
+    assert compacted == [
+        {"table": "postings", "month": "2026-10", "files": 2},
+        {"table": "postings", "month": "2026-11", "files": 3},
+    ]
+    assert office.ledger.postings.scan().collect().sort(pl.all()).equals(before.sort(pl.all()))
+    again = run(office, "compact")
+    assert (again.exit_code, "Nothing to gain." in again.output) == (0, True)
+    assert run(office, "verify").exit_code == 0
+    office.bill(NOVEMBER)
+
+
+def test_compact_of_a_period_rewrites_all_of_it(office: Office) -> None:
+    office.rate(used("b", "1", "beta-1"))
+    assert "Nothing to gain." in run(office, "compact").output, "two files of a month that is not closed"
+    assert "2 files rewritten." in run(office, "compact", "--period", "2026-10").output
+    assert "Nothing to gain." in run(office, "compact", "--period", "2026-10").output

@@ -11,7 +11,7 @@ import pytest
 import ledger.maintain
 from ledger.book import open_ledger
 from ledger.delta import DataFile, write_files
-from ledger.maintain import compact, stats
+from ledger.maintain import compact, is_sorted, join_small, stats
 from ledger.table import LedgerTable
 from ledger.verify import verify
 from schemas.errors import BrokenPromise, LedgerBusy, LedgerUnwritable
@@ -89,13 +89,70 @@ def test_a_month_may_be_compacted_again_and_again(table: LedgerTable) -> None:
     assert verify(table).is_empty()
 
 
+def test_small_files_are_joined_as_soon_as_there_are_many(table: LedgerTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger.maintain, "SMALL_FILES", 5)
+    before, version = rows_of(table), table.version()
+    assert join_small(table, "2026-10") == 5
+    assert join_small(table, "2026-11") == 0, "one file is not many"
+    assert rows_of(table).equals(before)
+    assert table.position(KAFKA) == 104
+    assert stats(table).select("month", "files").rows() == [("2026-10", 1), ("2026-11", 1)]
+    assert table.scan(version).collect().height == 105, "readers of the old version still find their files"
+    assert verify(table).is_empty()
+
+
+def test_files_are_joined_a_slice_at_a_time_and_large_ones_are_left_alone(
+    table: LedgerTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"SLICE_ROWS": 45, "SMALL_ROWS": 30, "SMALL_FILES": 2}.items():
+        monkeypatch.setattr(ledger.maintain, name, value)
+    before = rows_of(table)
+    assert join_small(table, "2026-10") == 4, "twice two files of 20 rows; the fifth has nobody to be joined with"
+    assert sorted(pl.read_parquet(file).height for file in table.files() if "2026-10" in file) == [20, 40, 40]
+    assert join_small(table, "2026-10") == 0
+    assert rows_of(table).equals(before)
+
+
+def test_joining_reads_the_chain_no_further_back_than_to_the_files(table: LedgerTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger.maintain, "SMALL_FILES", 3)
+    for first in range(105, 135, 10):
+        fill(table, first, 10, month="2026-12")
+    chain = next((table.path / "_chain").glob("*.txt"))
+    lines = chain.read_text().splitlines(keepends=True)
+    chain.write_text("damaged\n" + "".join(lines[1:]))
+    assert join_small(table, "2026-12") == 3
+    with pytest.raises(BrokenPromise, match="entry 1 of the chain is missing"):
+        join_small(table, "2026-10")
+
+
+def test_a_table_without_months_is_joined_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger.maintain, "SMALL_FILES", 3)
+    rejects = open_ledger(tmp_path).rejects
+    for offset in range(3):
+        row = rejects.schema.build([{"reason": "unreadable", "stream_offset": offset}])
+        rejects.append(row, expected={KAFKA: offset - 1 if offset else None}, reached={KAFKA: offset})
+    assert join_small(rejects, None) == 3
+    assert rejects.scan().collect()["stream_offset"].to_list() == [0, 1, 2]
+    assert stats(rejects).row(0)[1:3] == (3, 1)
+
+
+def test_a_month_is_sorted_when_it_was_compacted_as_a_whole(table: LedgerTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger.maintain, "SMALL_FILES", 2)
+    join_small(table, "2026-10")
+    assert not is_sorted(table, "2026-10")
+    fill(table, 105, 5)
+    assert compact(table, "2026-10") == 2
+    assert is_sorted(table, "2026-10")
+    assert not is_sorted(table, "2026-11")
+
+
 def test_a_compaction_that_would_lose_a_row_changes_nothing(table: LedgerTable, monkeypatch: pytest.MonkeyPatch) -> None:
     def write_one_row_twice(folder: Path, rows: pl.DataFrame, *args: Any, **named: Any) -> list[DataFile]:
         return write_files(folder, pl.concat([rows[:-1], rows[:1]]), *args, **named)
 
     monkeypatch.setattr(ledger.maintain, "write_files", write_one_row_twice)
     before, version = rows_of(table), table.version()
-    with pytest.raises(BrokenPromise, match="does not hold the rows of its 5 files"):
+    with pytest.raises(BrokenPromise, match="do not hold the rows of the 5 old ones"):
         compact(table, "2026-10")
     assert (table.version(), rows_of(table).equals(before)) == (version, True)
 
