@@ -25,7 +25,7 @@ app = typer.Typer(no_args_is_help=True, help="The ledger: check and verify it, c
 
 @app.command("check")
 def check_ledger(workspace: WorkspaceOption = HERE, format: FormatOption = Format.TABLE) -> None:
-    """Compare what must agree: ledger and lines, lines and invoices, statements and shares, journal debits and credits.
+    """Compare what must agree: ledger, lines and invoices, balances, statements and shares, debits and credits.
 
     Exits with 1 when something differs. Example: `boss ledger check`
     """

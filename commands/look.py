@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import pipelines.explain
+import pipelines.explain_due
 import pipelines.sql_access
 from commands.terminal import HERE, Format, FormatOption, WorkspaceOption, open_workspace, show
 
@@ -28,7 +29,11 @@ def explain(
     """
     opened = open_workspace(workspace)
     if line is None:
-        return show(pipelines.explain.explained_lines(opened.ledger(), invoice), format)
+        show(pipelines.explain.explained_lines(opened.ledger(), invoice), format)
+        if format is Format.TABLE:
+            typer.echo("\nFrom the lines to the amount due")
+            show(pipelines.explain_due.due_steps(opened.ledger(), invoice), format)
+        return None
     explanation = pipelines.explain.explain(opened, invoice, line, limit=limit)
     if format is not Format.TABLE:
         return show(explanation.postings, format)

@@ -38,7 +38,10 @@ HERE = Path()
 UPRIGHT_COLUMNS = 9
 """A single row with more columns than these is printed upright, a line each."""
 
-INVOICE_COLUMNS = ["invoice_no", "account_id", "currency", "due_date", "lines", "net_amount", "tax_amount", "total_amount"]
+INVOICE_COLUMNS = [
+    *("invoice_no", "account_id", "currency", "due_date", "lines"),
+    *("net_amount", "tax_amount", "total_amount", "paid_amount", "due_amount"),
+]
 """What people see of an invoice in a table."""
 
 

@@ -137,6 +137,8 @@ def write_json(invoice: Row, lines: Sequence[Row], account: Row, seller: Seller)
         "net_amount": _money(invoice["net_amount"], invoice["currency"]),
         "tax_amount": _money(invoice["tax_amount"], invoice["currency"]),
         "total_amount": _money(invoice["total_amount"], invoice["currency"]),
+        "paid_amount": _money(invoice["paid_amount"], invoice["currency"]),
+        "due_amount": _money(invoice["due_amount"], invoice["currency"]),
     }
     return (json.dumps(told, indent=2, ensure_ascii=False) + "\n").encode()
 

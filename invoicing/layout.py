@@ -30,6 +30,7 @@ def lay_out(invoice: Row, lines: Sequence[Row], account: Row, seller: Seller) ->
     words = LABELS[language]
     currency = invoice["currency"]
     credit = invoice["total_amount"] < 0
+    amounts = _amounts(invoice, language)
     return {
         "language": language,
         "title": words["credit"] if credit else words["invoice"],
@@ -43,7 +44,7 @@ def lay_out(invoice: Row, lines: Sequence[Row], account: Row, seller: Seller) ->
         "facts": [
             [words["number"], invoice["invoice_no"]],
             [words["issued"], write_day(invoice["issue_date"], language)],
-            *([] if credit else [[words["due"], write_day(invoice["due_date"], language)]]),
+            *([[words["due"], write_day(invoice["due_date"], language)]] if amounts["asks"] else []),
             [words["period"], _month(invoice["period"], language)],
             [words["account"], account["account_id"]],
         ],
@@ -56,10 +57,33 @@ def lay_out(invoice: Row, lines: Sequence[Row], account: Row, seller: Seller) ->
         "taxes": _taxes(lines, language),
         "net": write_amount(invoice["net_amount"], currency, language),
         "tax": write_amount(invoice["tax_amount"], currency, language),
-        "total_word": words["credit_total"] if credit else words["total"],
-        "total": write_money(abs(invoice["total_amount"]) if credit else invoice["total_amount"], currency, language),
-        "bank": [] if credit else _split(seller.bank),
-        "credit": credit,
+        "bank": _split(seller.bank) if amounts["asks"] else [],
+        **amounts,
+    }
+
+
+def _amounts(invoice: Row, language: str) -> dict[str, Any]:
+    """What is to be paid, the steps to it where a balance has paid a part, and whether the document asks for money."""
+    words, currency = LABELS[language], invoice["currency"]
+    total, paid, due = invoice["total_amount"], invoice["paid_amount"], invoice["due_amount"]
+    if not paid:
+        word = words["credit_total"] if due < 0 else words["total"]
+        return {
+            "total_word": word,
+            "total": write_money(abs(due), currency, language),
+            "paid": [],
+            "asks": due >= 0,
+            "note": "",
+        }
+    return {
+        "total_word": words["in_favour"] if due < 0 else words["amount_due"],
+        "total": write_money(abs(due), currency, language),
+        "paid": [
+            [words["before_balance"], write_amount(total, currency, language)],
+            [words["paid"] if paid > 0 else words["given_back"], write_amount(-paid, currency, language)],
+        ],
+        "asks": due > 0,
+        "note": "" if due else words["settled"],
     }
 
 

@@ -10,8 +10,9 @@ from importlib.resources import files
 STAGES = [
     "cut",  # which positions of which source are still to be billed: everything else looks through it
     "held_cut",  # accounts that failed last time lag behind the others
-    "charges",  # the only pass over the ledger's rows; all that follows is small
+    "charges",  # the only pass over all rows of the ledger; what follows is small
     "failures",  # before the lines, so that a failed account gets none
+    "balance_payments",  # reads rows of balances only: of a ledger without them next to nothing
     "limit_names",  # what commitments, caps and pools are called
     "net_lines",  # rounding to money happens here, once per line
     "invoice_taxes",  # on rounded lines, per invoice and class
@@ -19,12 +20,19 @@ STAGES = [
     "draft_invoices",  # sums of rounded lines
     "draft_outcomes",  # every account, whatever became of it
 ]
-"""Tables made one after another. Between held_cut and charges stands the view `unbilled`, which charges and explain read."""
+"""Tables made one after another. Between held_cut and charges stands the view `unbilled`, which charges, balance_payments and
+explain read."""
 
-RUN_CHECKS = ["charges_equal_lines", "lines_equal_invoices", "taxes_equal_lines", "accounts_have_one_outcome"]
+RUN_CHECKS = [
+    "charges_equal_lines",
+    "lines_equal_invoices",
+    "taxes_equal_lines",
+    "invoices_take_off_payments",
+    "accounts_have_one_outcome",
+]
 """Cheap checks over the tables of one run."""
 
-LEDGER_CHECKS = ["postings_are_billed_once", "numbers_are_gapless"]
+LEDGER_CHECKS = ["postings_are_billed_once", "deductions_are_paid_once", "numbers_are_gapless"]
 """Checks over all finalised runs and one that is about to become final."""
 
 

@@ -249,6 +249,7 @@ def _check(workspace: Workspace, ledger: Ledger, draft: BillRun, invoices: pl.Da
     with open_warehouse(ledger, book, roster) as connection:
         prepare_cut(connection, draft.period, POSTINGS.empty() if posted else draft.postings, draft.positions)
         add_table(connection, "draft_lines", draft.lines)
+        add_table(connection, "draft_outcomes", draft.outcomes)
         add_table(connection, "failures", draft.outcomes.filter(pl.col("outcome") == "failed").select("account_id", "reason"))
         add_table(connection, "numbered", read_numbers(pl.concat([others, INVOICES.select(invoices)])))
         for check in LEDGER_CHECKS:

@@ -1,7 +1,7 @@
 """What a bill run computes: from one snapshot of the ledger to lines, invoices and outcomes, in SQL, writing nothing.
 
 reached -> cut, held_cut -> unbilled (view) -> charges -> failures -> net_lines -> invoice_taxes -> lines
-                                                                                     -> invoices -> outcomes
+                                            -> balance_payments                                  -> invoices -> outcomes
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def compute_run(
     prepare_cut(connection, period, added, positions)
     make_tables(connection, STAGES[STAGES.index("charges") :], period)
     for check in RUN_CHECKS:
-        require_none(connection, check)
+        require_none(connection, check, period)
     totals = TOTALS.select(run_query(connection, load_query("totals"), {"period": str(period)}))
     require_balance(totals)
     return Computed(
@@ -133,10 +133,10 @@ def make_tables(connection: duckdb.DuckDBPyConnection, names: list[str], period:
         add_table(connection, name, text, _params(text, period))
 
 
-def require_none(connection: duckdb.DuckDBPyConnection, check: str, period: Period | None = None) -> None:
+def require_none(connection: duckdb.DuckDBPyConnection, check: str, period: Period) -> None:
     """Raises BrokenPromise with the first wrong rows when the check finds any."""
     text = load_check(check)
-    wrong = run_query(connection, text, _params(text, period) if period else None)
+    wrong = run_query(connection, text, _params(text, period))
     if wrong.height:
         rows = "\n".join(str(row) for row in wrong.head(3).to_dicts())
         raise BrokenPromise(f"check {check}: {wrong.height} rows are wrong; nothing was written. The first are\n{rows}")
@@ -159,7 +159,7 @@ def with_own(reached: pl.DataFrame, period: Period, added: pl.DataFrame) -> pl.D
     return pl.concat([others, POSITIONS.build([own])]).sort("stream", "stream_partition")
 
 
-def _params(text: str, period: Period | None) -> Mapping[str, object] | None:
+def _params(text: str, period: Period) -> Mapping[str, object] | None:
     return {"period": str(period)} if "$period" in text else None
 
 

@@ -18,10 +18,12 @@ import ledger.vacuum
 import ledger.verify
 import settlement.queries
 from pipelines.bill_run import final_periods
+from pipelines.bill_stages import prepare_cut, read_reached
 from pipelines.billed_rows import view_billed_rows
 from pipelines.warehouse import add_ledger_views, open_warehouse, run_query
 from pipelines.workspace import Workspace
 from schemas.frames import AMOUNT, FrameSchema
+from schemas.ledger import POSTINGS
 from schemas.period import Period
 
 CHECKED = FrameSchema(
@@ -52,6 +54,24 @@ LEDGER_COMPARISONS = {
 }
 """What is compared -> its query in ledger/sql/checks/."""
 
+PAYMENT_COMPARISONS = {
+    "balances: taken by usage = taken off by runs + still to be billed": "compare_taken_billed",
+    "balances: taken off by runs, rounded = paid on invoices": "compare_taken_paid",
+}
+"""The same over all final runs, in invoicing/sql/checks/."""
+
+PERIOD_COMPARISONS = {
+    "ledger = invoice lines, exact": "compare_ledger_lines",
+    "invoice lines = invoices, net": "compare_lines_invoices",
+    "invoice lines = invoices, tax": "compare_taxes_invoices",
+    "balances: taken by usage = taken off by the run, exact": "compare_ledger_taken",
+    "invoices: total = paid + due": "compare_paid_due",
+}
+"""The same of one final period, over the rows its run billed."""
+
+AFTER_ALL = Period(9999, 12)
+"""A run of this period would bill everything that no run has billed."""
+
 
 def run_checks(workspace: Workspace) -> pl.DataFrame:
     """CHECKED over the whole ledger and every final period, in order."""
@@ -62,6 +82,9 @@ def run_checks(workspace: Workspace) -> pl.DataFrame:
         add_ledger_views(connection)
         for name, query in LEDGER_COMPARISONS.items():
             results.append(_compare(connection, name, None, ledger.queries.check_text(query)))
+        prepare_cut(connection, AFTER_ALL, POSTINGS.empty(), read_reached(connection))
+        for name, query in PAYMENT_COMPARISONS.items():
+            results.append(_compare(connection, name, None, invoicing.queries.load_check(query)))
         for period in final_periods(opened):
             view_billed_rows(connection, period)
             results += _compare_period(connection, period)
@@ -71,12 +94,9 @@ def run_checks(workspace: Workspace) -> pl.DataFrame:
 def _compare_period(connection: duckdb.DuckDBPyConnection, period: Period) -> list[pl.DataFrame]:
     """The comparisons of one final period, over the rows its run billed."""
     load = invoicing.queries.load_check
-    return [
-        _compare(connection, "ledger = invoice lines, exact", period, load("compare_ledger_lines")),
-        _compare(connection, "invoice lines = invoices, net", period, load("compare_lines_invoices")),
-        _compare(connection, "invoice lines = invoices, tax", period, load("compare_taxes_invoices")),
-        _compare(connection, "ledger shares = statements, exact", period, settlement.queries.read_query("compare_shares")),
-    ]
+    compared = [_compare(connection, name, period, load(query)) for name, query in PERIOD_COMPARISONS.items()]
+    shares = settlement.queries.read_query("compare_shares")
+    return [*compared, _compare(connection, "ledger shares = statements, exact", period, shares)]
 
 
 def _compare(connection: duckdb.DuckDBPyConnection, check: str, period: Period | None, text: str) -> pl.DataFrame:

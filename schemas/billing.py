@@ -52,6 +52,8 @@ INVOICES = FrameSchema(
         "net_amount": MONEY,
         "tax_amount": MONEY,
         "total_amount": MONEY,
+        "paid_amount": MONEY,  # of the total, what the account's balance has paid; below zero: given back to the balance
+        "due_amount": MONEY,  # total_amount - paid_amount: to be paid; below zero: in the customer's favour
     },
 )
 """One row per invoice: one account, one currency, one run."""
@@ -65,6 +67,8 @@ OUTCOMES = FrameSchema(
         "reason": pl.String,  # null unless failed; rows of a failed account stay unbilled for a later run
         "currency": pl.String,
         "total_amount": MONEY,  # null when failed, 0 when nothing is due
+        "due_amount": MONEY,  # the total without what the account's balance has paid; null when failed
+        "taken_amount": AMOUNT,  # what the usage of this run took from the account's balance, exact; null when failed
     },
 )
 """One row per account of the roster and per account with unbilled rows: what the run did with it."""

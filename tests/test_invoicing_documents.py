@@ -70,7 +70,8 @@ def invoice(lines: list[Row], **more: object) -> Row:
         "currency": "CNY",
     }
     row |= {"issue_date": date(2026, 11, 1), "due_date": date(2026, 12, 1), "lines": len(lines)}
-    return row | {"net_amount": net, "tax_amount": tax, "total_amount": net + tax} | more
+    row |= {"net_amount": net, "tax_amount": tax, "total_amount": net + tax, "paid_amount": Decimal(0)} | more
+    return row | {"due_amount": row["total_amount"] - row["paid_amount"]}
 
 
 def account(language: str = "en", **more: object) -> Row:
@@ -141,6 +142,49 @@ def test_a_negative_total_is_a_credit_without_a_request_to_pay() -> None:
     assert (told["title"], told["total_word"], told["total"], told["bank"]) == ("贷项账单", "应退总额", "¥106.00", [])
 
 
+USED, GIVEN_BACK = ("154.31", "9.26"), ("-100", "-6")
+
+
+@pytest.mark.parametrize(
+    ("amounts", "paid", "steps", "amount", "asks"),
+    [
+        (USED, "0", [], ("Total due", "CNY\u00a0163.57"), True),
+        (USED, "154.31", [["Total", "163.57"], ["Paid from your balance", "−154.31"]], ("Amount due", "CNY\u00a09.26"), True),
+        (USED, "163.57", [["Total", "163.57"], ["Paid from your balance", "−163.57"]], ("Amount due", "CNY\u00a00.00"), False),
+        (USED, "170", [["Total", "163.57"], ["Paid from your balance", "−170.00"]], ("In your favour", "CNY\u00a06.43"), False),
+        (
+            GIVEN_BACK,
+            "-100",
+            [["Total", "−106.00"], ["Given back to your balance", "100.00"]],
+            ("In your favour", "CNY\u00a06.00"),
+            False,
+        ),
+        (
+            GIVEN_BACK,
+            "-120",
+            [["Total", "−106.00"], ["Given back to your balance", "120.00"]],
+            ("Amount due", "CNY\u00a014.00"),
+            True,
+        ),
+    ],
+)
+def test_what_a_balance_has_paid_stands_between_the_total_and_the_amount_due(
+    amounts: tuple[str, str], paid: str, steps: list[list[str]], amount: tuple[str, str], asks: bool
+) -> None:
+    rows = [line(net_amount=Decimal(amounts[0]), tax_amount=Decimal(amounts[1]))]
+    told = lay_out(invoice(rows, paid_amount=Decimal(paid)), rows, account(), SELLER)
+    assert (told["paid"], (told["total_word"], told["total"]), told["asks"]) == (steps, amount, asks)
+    assert bool(told["bank"]) is ("Due date" in [name for name, _ in told["facts"]]) is asks
+    assert told["note"] == ("nothing to pay" if told["total"] == "CNY\u00a00.00" else "")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_balance_makes_another_document(printer: Printer, language: str) -> None:
+    rows = [line()]
+    paid = lay_out(invoice(rows, paid_amount=Decimal("154.31")), rows, account(language), SELLER)
+    assert printer.print_pdf(paid) != printer.print_pdf(laid_out(rows, language))
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_same_invoice_gives_the_same_pdf(printer: Printer, language: str) -> None:
     contents = laid_out([line(1), line(2, late=True)], language)
@@ -169,6 +213,7 @@ def test_json_carries_decimals_as_text() -> None:
         "1234.5",
         "154.3125",
     )
+    assert (told["paid_amount"], told["due_amount"]) == ("0.00", "163.57")
     assert told["lines"][0]["name"] == "会议时长"
     assert (told["lines"][0]["late"], told["buyer"]["email"]) == (False, None)
 

@@ -1,6 +1,6 @@
 -- One row per account of the roster and per account with charges: OUTCOMES.
 -- invoiced; failed, with the reason, its rows stay unbilled; nothing_due, no rows or only lines of zero, which count as billed.
--- in:   accounts, charges, failures, draft_invoices
+-- in:   accounts, charges, failures, balance_payments, draft_invoices
 -- out:  OUTCOMES
 -- args: period
 with everybody as (
@@ -24,9 +24,18 @@ select
     case
         when failures.account_id is not null then cast(null as decimal(38, 4))
         else coalesce(draft_invoices.total_amount, cast(0 as decimal(38, 4)))
-    end as total_amount
+    end as total_amount,
+    case
+        when failures.account_id is not null then cast(null as decimal(38, 4))
+        else coalesce(draft_invoices.due_amount, cast(0 as decimal(38, 4)))
+    end as due_amount,
+    case
+        when failures.account_id is not null then cast(null as decimal(38, 18))
+        else coalesce(balance_payments.taken_amount, cast(0 as decimal(38, 18)))
+    end as taken_amount
 from everybody
 left join accounts on everybody.account_id = accounts.account_id
 left join failures on everybody.account_id = failures.account_id
+left join balance_payments on everybody.account_id = balance_payments.account_id
 left join draft_invoices on everybody.account_id = draft_invoices.account_id
 order by everybody.account_id
