@@ -9,9 +9,10 @@ import polars as pl
 
 from pipelines.posted_usage import EVENT
 from rating.balance.accounts import Balances
+from rating.balance.origins import Origins, paid_parts
 from rating.balance.quote import Quotes
 from rating.balance.rows import post_changes
-from rating.balance.settle import Happened, Origins, Paid, Settlement, account_terms, paid_parts
+from rating.balance.settle import Happened, Paid, Settlement, account_terms
 from rating.balance.units import Covered
 from rating.counters import Counters
 from rating.rejects import REJECTED

@@ -12,8 +12,9 @@ import polars as pl
 
 from rating.balance.accounts import Balances
 from rating.balance.orders import NOTHING_READ, is_order, read_orders
+from rating.balance.origins import find_origins
 from rating.balance.rows import post_changes
-from rating.balance.settle import find_origins, prepare_quotes, settle
+from rating.balance.settle import prepare_quotes, settle
 from rating.balance.units import Covered, cover_units, reported
 from rating.counters import Counters
 from rating.rejects import REJECTED
