@@ -112,6 +112,7 @@ def explained_lines(ledger: Ledger, invoice_no: str) -> pl.DataFrame:
 
 def _explain(connection: duckdb.DuckDBPyConnection, invoice_no: str, line: pl.DataFrame, limit: int) -> Explanation:
     add_table(connection, "explained_line", line)
+    connection.execute(f"create or replace view line_rows as {load_query('line_rows')}")
     postings = run_query(connection, load_query("line_postings"), {"rows": limit})
     add_table(connection, "explained_rows", postings)
     tiers = run_query(connection, load_query("line_tiers"))

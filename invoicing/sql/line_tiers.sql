@@ -1,24 +1,14 @@
 -- One row per tier that the aggregate of an invoice line touched with the rows of that line, with the tier's terms.
 -- A discount is posted as '<list version>/<party>-<percent>%'; its tiers are those of the list version.
--- in:   unbilled (of the line's run), explained_line (one row of LINES), tiers
+-- in:   line_rows, explained_line (one row of LINES), tiers
 -- out:  tier, tier_from, tier_to, unit_price, package_size, flat, events (rows that ended in it), amount (of those rows)
-with behind as (
+with touched as (
     select
-        unbilled.tier,
+        line_rows.tier,
         cast(count(*) as bigint) as events,
-        cast(sum(unbilled.amount) as decimal(38, 18)) as amount
-    from unbilled
-    inner join explained_line
-        on unbilled.account_id = explained_line.account_id
-        and unbilled.subscription_id = explained_line.subscription_id
-        and unbilled.charge = explained_line.charge
-        and unbilled.price_id = explained_line.price_id
-        and unbilled.price_version = explained_line.price_version
-        and unbilled.usage_period = explained_line.usage_period
-        and unbilled.usage_period_end = explained_line.usage_period_end
-        and unbilled.late = explained_line.late
-    where unbilled.role = 'revenue'
-    group by unbilled.tier
+        cast(sum(line_rows.amount) as decimal(38, 18)) as amount
+    from line_rows
+    group by line_rows.tier
 ),
 
 own_terms as (
@@ -41,14 +31,14 @@ terms as (
 )
 
 select
-    behind.tier,
+    touched.tier,
     terms.tier_from,
     terms.tier_to,
     terms.unit_price,
     terms.package_size,
     terms.flat,
-    behind.events,
-    behind.amount
-from behind
-left join terms on behind.tier = terms.tier
-order by behind.tier
+    touched.events,
+    touched.amount
+from touched
+left join terms on touched.tier = terms.tier
+order by touched.tier
