@@ -18,14 +18,15 @@ from rating.counters import Counters
 from rating.rejects import REJECTED
 from rating.terms import Terms
 from schemas.balance import Move
-from schemas.ledger import POSTINGS, Role
+from schemas.ledger import AGGREGATE_KEY, POSTINGS, Role
 
 
 def pay_corrections(rows: pl.DataFrame, postings: pl.LazyFrame, balances: Balances, terms: Terms) -> pl.DataFrame:
     """POSTINGS of a re-rating with the rows of balances; `balances` then stand after them.
 
-    A row that is taken back gives back to the buckets that paid for it, and nothing where none did. What an account's balance
-    has become is told once, after its last row. Units that stand for usage stay as they are.
+    A row that is taken back gives back to the buckets that paid for it, and nothing where none did. One that had cost nothing
+    may cost something when it is taken back as the last of its aggregate; that goes where the aggregate's other rows went.
+    What an account's balance has become is told once, after its last row. Units that stand for usage stay as they are.
 
     Args:
         rows: POSTINGS of the re-rating, in order.
@@ -34,13 +35,19 @@ def pay_corrections(rows: pl.DataFrame, postings: pl.LazyFrame, balances: Balanc
     """
     revenue = rows.filter(pl.col("role") == Role.REVENUE.value).with_row_index("event")
     back = revenue.filter(pl.col("corrects").is_not_null())
+    accounts = back["account_id"].unique().implode()
     deducted = (pl.col("role") == Role.BALANCE.value) & (pl.col("charge") == Move.DEDUCT.value)
-    wanted = back.select("event", *EVENT, value="price_id").unique([*EVENT, "value"])
-    mine = postings.filter(deducted & pl.col("account_id").is_in(back["account_id"].unique().implode())).collect()
-    paid = paid_parts(mine.join(wanted, on=[*EVENT, "value"]))
+    charged = (pl.col("role") == Role.REVENUE.value) & (pl.col("amount") != 0)
+    mine = postings.filter(pl.col("account_id").is_in(accounts) & (deducted | charged)).collect()
+    deductions, charges = mine.filter(deducted), mine.filter(charged)
+    wanted = back.select("event", *EVENT, "price_id").unique([*EVENT, "price_id"])
+    paid = paid_parts(deductions.join(wanted.rename({"price_id": "value"}), on=[*EVENT, "value"]))
+    cost = wanted.join(charges, on=[*EVENT, "price_id"], how="semi")["event"]
+    beside = back.join(deductions.drop("price_id").rename({"value": "price_id"}), on=AGGREGATE_KEY, how="semi")["event"]
     prepaid = terms.accounts.filter(pl.col("charging") == "prepaid")["account_id"]
     anew = pl.col("corrects").is_null() & pl.col("account_id").is_in(prepaid.implode())
-    concerned = revenue.filter(pl.col("event").is_in(sorted({event for event, _ in paid})) | anew)
+    for_nothing = pl.col("event").is_in(beside.implode()) & ~pl.col("event").is_in(cost.implode())
+    concerned = revenue.filter(pl.col("event").is_in(sorted({event for event, _ in paid})) | for_nothing | anew)
     if concerned.is_empty():
         return rows
     nothing = Covered(pl.DataFrame(), pl.DataFrame(), [], REJECTED.empty(), {})
