@@ -15,7 +15,8 @@ from tests.kafka import KafkaNode, administer, missing
 from tests.stream_fakes import start_worker, wait_for_messages
 from tests.stream_watch import send, wait_for, wait_until
 from tests.torture import torture
-from tests.torture_run import BROKER_DEED, Plan
+from tests.torture_deeds import BROKER_DEED
+from tests.torture_run import Plan
 
 pytestmark = pytest.mark.kafka
 

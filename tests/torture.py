@@ -26,10 +26,11 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from pipelines.broker import embedded_broker
-from pipelines.workspace import Workspace
 from tests.kafka import KafkaCluster, KafkaNode, closing_kafka
 from tests.torture_check import Verdict, check_ledger
-from tests.torture_run import PERIOD, Plan, Torture
+from tests.torture_disk import mounted
+from tests.torture_run import Plan, Torture
+from tests.torture_world import World
 
 
 @dataclass
@@ -48,7 +49,7 @@ class Outcome:
 
     def unexplained(self) -> list[str]:
         crew = self.run.crew
-        return [*self.run.unexplained, *crew.unexplained, *crew.strange_lines()]
+        return [*self.run.unexplained, *self.run.commands.unexplained, *crew.unexplained, *crew.strange_lines()]
 
     def table(self) -> str:
         """The figures of the run, one a line."""
@@ -63,34 +64,43 @@ class Outcome:
             *sorted(run.deeds.items()),
             ("ended by a full disk", run.crew.starved),
             ("fenced", run.crew.fenced),
+            ("refused: another topic", run.crew.refused),
             ("postings, rejects", f"{found.postings:,}, {found.rejects:,}"),
-            ("lost", found.lost + found.rejects_lost),
+            ("rows of balances", f"{found.balance_rows:,}"),
+            ("newest book, roster used", f"{found.books}, {found.rosters}"),
+            ("good events sent back", f"{found.sent_back:,}"),
+            ("lost", found.lost + found.rejects_lost + found.orders_lost),
             ("duplicated", found.duplicated + found.rejects_repeated),
-            ("wrong counters", found.wrong_counters + found.torn_aggregates),
+            ("wrong counters", found.wrong_counters + found.torn_aggregates + found.wrong_numbers),
             ("wrong events or amounts", found.wrong_events + found.wrong_rejects + found.wrong_amounts),
+            ("wrong deductions, balances", found.wrong_orders + found.wrong_deductions + found.wrong_balances),
             ("unexplained", len(self.unexplained())),
             ("recovery seconds", recovered),
         ]
         return "\n".join(f"{name:<28} {value}" for name, value in rows)
 
 
-def torture(plan: Plan, folder: Path, *, brokers: int = 0) -> Outcome:
+def torture(plan: Plan, folder: Path, *, brokers: int = 0, small_disk: bool = False) -> Outcome:
     """Run a plan in an empty folder, which keeps workspace, logs and what was sent.
 
     Args:
         brokers: Of Apache Kafka, 1 or 3; 0: the embedded broker.
+        small_disk: The ledger is on a disk in memory, which can be full; it is gone afterwards.
     """
-    workspace = Workspace.create(folder / "workspace", "video-conference", PERIOD)
-    workspace.publish()
-    with _broker(folder, brokers) as (kafka, nodes):
-        run = Torture(plan, workspace, kafka, nodes, folder)
+    world = World(folder / "workspace")
+    ledger = world.workspace.ledger_folder
+    with mounted(ledger, small=small_disk) as disk, _broker(folder, brokers) as (kafka, nodes):
+        run = Torture(plan, world, kafka, nodes, folder, disk)
         started = time.monotonic()
         run.run()
-    verdict = check_ledger(workspace.ledger_folder, run.feed.sent_folder, run.feed.poison_folder)
+        seconds = time.monotonic() - started
+        verdict = check_ledger(ledger, run.feed.noted)
     if not run.feed.resent and verdict.rejects != run.feed.poisoned:
         run.unexplained.append(f"{run.feed.poisoned} poisoned messages were sent, and {verdict.rejects} rejects found")
+    if disk is None:
+        run.deeds["may not mount: ledger never read-only"] += 1
     named = {0: "embedded broker", 1: "Apache Kafka", 3: "Apache Kafka, three brokers"}
-    return Outcome(run, named[brokers], verdict, time.monotonic() - started)
+    return Outcome(run, named[brokers], verdict, seconds)
 
 
 @contextmanager
@@ -120,7 +130,9 @@ def main() -> int:
     parser.add_argument("--kafka", action="store_true", help="a real Apache Kafka, which tests/kafka.py fetches")
     parser.add_argument("--brokers", type=int, choices=[1, 3], default=1, help="how many, with --kafka")
     parser.add_argument("--brokers-only", action="store_true", help="the kills are those of brokers; workers are left alone")
-    parser.add_argument("--points", action="store_true", help="kill one worker at each point in turn and do nothing else")
+    parser.add_argument("--lives", type=int, default=0, help="how often the topic is created again, or given more partitions")
+    parser.add_argument("--small-disk", action="store_true", help="the ledger on a disk in memory, which is full now and then")
+    parser.add_argument("--points", action="store_true", help="kill a worker at each point in turn; other deeds once")
     parser.add_argument("--folder", type=Path, help="an empty folder to keep everything in")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="torture-") as temporary:
@@ -128,9 +140,9 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         if given.brokers_only and not given.kafka:
             parser.error("--brokers-only needs --kafka")
-        only = {"points_only": given.points, "brokers_only": given.brokers_only}
+        only = {"lives": given.lives, "points_only": given.points, "brokers_only": given.brokers_only}
         plan = Plan(given.events, given.kills, given.seed, **only)
-        outcome = torture(plan, folder, brokers=given.brokers if given.kafka else 0)
+        outcome = torture(plan, folder, brokers=given.brokers if given.kafka else 0, small_disk=given.small_disk)
         print(outcome.table())
         for fault in outcome.faults():
             print(f"FAULT: {fault}")

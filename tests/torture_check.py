@@ -11,14 +11,25 @@ from pathlib import Path
 import duckdb
 from deltalake import DeltaTable
 
+from tests.torture_balances import BALANCE_COUNTS, Total, wrong_balances
 from tests.torture_prices import amounts_of
 
 AGGREGATE = "counted_for, price_id, price_version, usage_period"
+
+ORDER = "life, stream_partition, stream_offset, stream_row"
+"""In which the rows of an account came about. A life is what an epoch names: 1, 2, 3 ..."""
 
 COUNTS = {
     "events": "select count(*) from sent",
     "postings": "select count(*) from postings",
     "rejects": "select count(*) from rejects",
+    "balance_rows": "select count(*) from postings where role in ('balance', 'hold', 'notice')",
+    "books": "select max(book_version) from postings",
+    "rosters": "select max(roster_version) from postings",
+    "sent_back": """
+        select count(*) from rejects join sent
+            on rejects.reason = 'wrong_partition' and sent.event_id = try_cast(decode(message) as json) ->> '$.id'
+    """,
     "lost": "select count(*) from (select event_source, event_id from sent except select event_source, event_id from revenue)",
     "duplicated": """
         select (select count(*) from (
@@ -40,7 +51,7 @@ COUNTS = {
             from revenue join sent using (event_source, event_id)
             window steps as (
                 partition by revenue.{AGGREGATE.replace(", ", ", revenue.")}
-                order by stream_partition, stream_offset, stream_row rows unbounded preceding
+                order by {ORDER} rows unbounded preceding
             )
         )
         select count(*) from counted
@@ -49,7 +60,7 @@ COUNTS = {
     """,
     "torn_aggregates": f"""
         select count(*) from (
-            select 1 from revenue group by {AGGREGATE} having count(distinct (stream, stream_partition)) > 1)
+            select 1 from revenue group by life, {AGGREGATE} having count(distinct stream_partition) > 1)
     """,
     "rejects_lost": "select count(*) from (select message from poison except select message from rejects)",
     "rejects_repeated": """
@@ -58,19 +69,29 @@ COUNTS = {
     """,
     "wrong_rejects": """
         select count(*) from rejects left join (select distinct message, reason from poison) as poison using (message)
-        where rejects.reason is distinct from poison.reason
+        where rejects.reason is distinct from poison.reason and (rejects.reason <> 'wrong_partition'
+            or (try_cast(decode(message) as json) ->> '$.id') not in (select event_id from sent))
     """,
+    **BALANCE_COUNTS,
 }
-"""Figure -> query. All but the first three must be 0."""
+"""Figure -> query."""
+FIGURES = ("events", "postings", "rejects", "balance_rows", "books", "rosters", "sent_back")
+"""All others are faults and must be 0."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the check found. Everything after `rejects` is a fault and must be 0."""
+    """What the check found. Everything after the FIGURES is a fault and must be 0."""
 
     events: int
     postings: int
     rejects: int
+    balance_rows: int
+    books: int
+    rosters: int
+    """The newest versions that rows were rated with."""
+    sent_back: int
+    """Rejects of good events that came by a partition which does not count their account any more. They were sent again."""
     lost: int
     duplicated: int
     wrong_events: int
@@ -80,26 +101,44 @@ class Verdict:
     rejects_lost: int
     rejects_repeated: int
     wrong_rejects: int
-    """Rejects with another reason than the message was made for, and rejects of messages that were good."""
+    """Rejects with another reason than the message was made for, and rejects of messages that were good and not sent back."""
+    wrong_numbers: int
+    """Rows of a balance that are not the next of their account."""
+    orders_lost: int
+    wrong_orders: int
+    """Top-ups and corrections with another amount or bucket than was sent, twice, or never sent."""
+    wrong_deductions: int
+    """Events of a prepaid account that took from its balance something else than they cost."""
+    wrong_balances: int
+    """Buckets and balances that do not hold what was put in less what usage costs."""
     wrong_amounts: int
 
     def faults(self) -> dict[str, int]:
         """What is not 0 and should be."""
-        names = [field.name for field in fields(self)][3:]
+        names = [field.name for field in fields(self) if field.name not in FIGURES]
         return {name: getattr(self, name) for name in names if getattr(self, name)}
 
 
-def check_ledger(ledger: Path, sent: Path, poison: Path) -> Verdict:
-    """Compare the ledger in a folder with what was sent, which is in folders of Parquet files."""
+def check_ledger(ledger: Path, noted: Path) -> Verdict:
+    """Compare the ledger in a folder with what was sent: `noted` has folders sent/, poison/ and orders/ of Parquet files."""
     with duckdb.connect() as connection:
         for table in ("postings", "rejects"):
             files = [str(path) for path in live_files(ledger / table)]
-            connection.read_parquet(files, hive_partitioning=False).create_view(table)
+            connection.read_parquet(files, hive_partitioning=False).create_view(f"{table}_as_they_are")
+            connection.execute(f"""
+                create view {table} as
+                select *, cast(split_part(stream, '@', 2) as integer) as life from {table}_as_they_are
+            """)
         connection.execute("create view revenue as select * from postings where role = 'revenue' and charge = 'usage'")
-        connection.read_parquet(str(sent / "*.parquet")).create_view("sent")
-        connection.read_parquet(str(poison / "*.parquet")).create_view("poison")
+        for name in ("sent", "poison", "orders"):
+            connection.read_parquet(str(noted / name / "*.parquet")).create_view(name)
         counts = {name: _number(connection, query) for name, query in COUNTS.items()}
-        return Verdict(**counts, wrong_amounts=_wrong_amounts(connection))
+        totals = _totals_sent(connection)
+        return Verdict(
+            **counts,
+            wrong_balances=wrong_balances(connection, totals),
+            wrong_amounts=_wrong_amounts(connection, totals),
+        )
 
 
 def live_files(table: Path) -> list[Path]:
@@ -113,16 +152,23 @@ def _number(connection: duckdb.DuckDBPyConnection, query: str) -> int:
     return int(row[0])
 
 
-def _wrong_amounts(connection: duckdb.DuckDBPyConnection) -> int:
+def _totals_sent(connection: duckdb.DuckDBPyConnection) -> list[Total]:
+    """Subscription, price, period and quanta of every aggregate, of what was sent."""
+    return [
+        (subscription, price, period, int(quanta))
+        for subscription, price, period, quanta in connection.execute("""
+            select subscription_id, price_id, usage_period, if(any_value(highest), max(quanta), sum(quanta))
+            from sent group by all
+        """).fetchall()
+    ]
+
+
+def _wrong_amounts(connection: duckdb.DuckDBPyConnection, totals: list[Total]) -> int:
     """Sums per aggregate and role that are not what the whole of its events costs."""
-    totals = connection.execute("""
-        select subscription_id, price_id, usage_period, if(any_value(highest), max(quanta), sum(quanta))
-        from sent group by all
-    """).fetchall()
     wanted = {
         (subscription, price, period, role): amount
         for subscription, price, period, quanta in totals
-        for role, amount in amounts_of(subscription, price, int(quanta)).items()
+        for role, amount in amounts_of(subscription, price, quanta).items()
     }
     found = {
         tuple(key): amount

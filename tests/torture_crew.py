@@ -17,11 +17,13 @@ from pathlib import Path
 from random import Random
 
 from pipelines.broker import die_with_parent
+from tests.torture_clock import Clock
 from tests.torture_worker import POINTS
 
 ROOT = Path(__file__).parents[1]
-EXPLAINED = ("Another worker has advanced", "cannot be written")
-"""Why a worker may end by itself under torture: it was overtaken, or its disk was full."""
+FENCED, UNWRITABLE, MOVED = "Another worker has advanced", "cannot be written", "set a new stream.epoch"
+EXPLAINED = (FENCED, UNWRITABLE, MOVED)
+"""Why a worker may end by itself under torture: it was overtaken, its disk was full or read-only, its topic is another one."""
 
 NOISE = ("Traceback", "level='error'", "level='critical'", "boss: ")
 HARMLESS = ("Thread keepalive is not responding", "logger='aiokafka")
@@ -36,6 +38,7 @@ class Worker:
     log: Path
     point: str | None
     """Where it will kill itself."""
+    clock: Clock | None = None
     doomed: str | None = None
     """`killed` or `stopped` by us."""
     thaw_at: float | None = None
@@ -56,7 +59,8 @@ class Worker:
 class Crew:
     """Keeps `wanted` workers running. One that dies is replaced and counted in `kills`; other ends are judged by their log."""
 
-    def __init__(self, workspace: Path, settings: Mapping[str, str], logs: Path, random: Random) -> None:
+    def __init__(self, workspace: Path, settings: Mapping[str, str], logs: Path, random: Random, clock: Path | None) -> None:
+        """Args: `settings`, the environment, is looked at whenever one is started; `clock`: torture_clock's library."""
         self.workers: list[Worker] = []
         self.wanted = 1
         self.armed = 0.0
@@ -64,13 +68,20 @@ class Crew:
         self.most_passes = 4
         """They do so when they pass it for the n-th time, n being at most this."""
         self.kills: Counter[str] = Counter(dict.fromkeys(["at random", *POINTS], 0))
-        self.fenced = self.starved = 0
+        self.fenced = self.starved = self.refused = 0
+        self.topic_changed = False
+        """Whether the topic is not the one that the workers' epoch means."""
         self.unexplained: list[str] = []
         self._command = [sys.executable, "-m", "tests.torture_worker", "worker", "--workspace", str(workspace)]
         self._settings = settings
         self._logs = logs
         self._random = random
+        self._clock = clock
         self._started = 0
+
+    @property
+    def has_clocks(self) -> bool:
+        return self._clock is not None
 
     def look_after(self) -> int:
         """Note who ended, start others in their place, wake those whose time has come. Returns how many were killed."""
@@ -110,7 +121,10 @@ class Crew:
 
     def _start(self) -> None:
         self._started += 1
-        point, environment = None, os.environ | self._settings
+        point, clock, environment = None, None, os.environ | self._settings
+        if self._clock is not None:
+            clock = Clock(self._clock, self._logs / f"clock-{self._started:04}")
+            environment |= clock.environment
         if self._random.random() < self.armed:
             fewest = min(self.kills[name] for name in POINTS)
             point = self._random.choice([name for name in POINTS if self.kills[name] == fewest])
@@ -127,16 +141,18 @@ class Crew:
         )
         log = self._logs / f"worker-{self._started:04}.log"
         threading.Thread(target=_copy_log, args=(process, log), daemon=True).start()
-        self.workers.append(Worker(process, log, point))
+        self.workers.append(Worker(process, log, point, clock))
 
     def _judge(self, worker: Worker) -> None:
         code, text = worker.process.returncode, read_log(worker.log)
         if code == -signal.SIGKILL:
             self.kills["at random" if worker.doomed == "killed" or worker.point is None else worker.point] += 1
-        elif code == 1 and EXPLAINED[0] in text:
+        elif code == 1 and FENCED in text:
             self.fenced += 1
-        elif code == 1 and EXPLAINED[1] in text:
+        elif code == 1 and UNWRITABLE in text:
             self.starved += 1
+        elif code == 1 and MOVED in text and self.topic_changed:
+            self.refused += 1
         elif worker.doomed == "stopped" and code == -signal.SIGTERM:
             pass  # asked to stop while Python was still importing: it had not begun
         elif code != 0 or worker.doomed is None:

@@ -14,11 +14,8 @@ import polars as pl
 SUBSCRIPTIONS = {
     "conf-huaxing-bj": "sub-huaxing",
     "conf-huaxing-sh": "sub-huaxing",
-    "conf-lantian": "sub-lantian",
-    "conf-qingshan": "sub-qingshan",
-    "conf-pine": "sub-pine",
-    "conf-nordlicht": "sub-nordlicht",
 }
+"""Of all others it follows from the name: `conf-pine` is `sub-pine`, of the account `pine`."""
 FAMILIES = {"sub-qingshan": "pro.year", "sub-nordlicht": "team.eur"}
 """How a subscription's prices begin; `pro.month` for all others."""
 
@@ -34,6 +31,11 @@ PARTNERED = ("sub-lantian", "sub-qingshan")
 Price = Callable[[Decimal], Decimal]
 
 
+def account_of(subject: str) -> str:
+    """Who pays for a subject, if it is a customer's."""
+    return SUBSCRIPTIONS.get(subject, subject).removeprefix("conf-").removeprefix("sub-")
+
+
 def expected_rows(values: pl.Series, month: str) -> pl.DataFrame:
     """One row per event: `event_source`, `event_id`, `subscription_id`, `price_id`, `usage_period`, `quanta`, `highest`."""
     text = values.cast(pl.String)
@@ -41,7 +43,7 @@ def expected_rows(values: pl.Series, month: str) -> pl.DataFrame:
         event_source=_found(r'"source":"([^"]+)"'),
         event_id=_found(r'"id":"([^"]+)"'),
         type=_found(r'"type":"([^"]+)"'),
-        subscription_id=_found(r'"subject":"([^"]+)"').replace_strict(SUBSCRIPTIONS),
+        subscription_id=_found(r'"subject":"([^"]+)"').replace(SUBSCRIPTIONS).str.replace("^conf-", "sub-"),
         region=_found(r'"region":"([^"]+)"'),
         call_type=_found(r'"call_type":"([^"]+)"'),
         number=_found(r'"(?:minutes|gigabytes|ports)":"?([0-9.]+)').cast(pl.Decimal(38, 9)),

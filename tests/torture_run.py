@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 from ledger.table import source_id
-from pipelines.workspace import Workspace
 from tests.kafka import KafkaNode
-from tests.torture_crew import ROOT, Crew, Worker, read_log
+from tests.torture_clock import build_library
+from tests.torture_commands import Commands
+from tests.torture_crew import Crew, Worker
+from tests.torture_deeds import BROKER_DEED, SESSION_SECONDS, Deeds
+from tests.torture_disk import Disk
 from tests.torture_feed import CODECS, Feed
+from tests.torture_group import mend_group
+from tests.torture_topic import EPOCH, TopicLives
+from tests.torture_world import World
 
-PERIOD = "2026-10"
 TOPIC = "usage"
-SESSION_SECONDS = 2.0
 SETTLE_SECONDS = 180
 STOP_SECONDS = 30
+GROUP = "boss"
+STILL_SECONDS = 12.0
+"""How long nothing moves though messages wait, until the embedded broker is asked whether its group is in order."""
 RUTHLESS = 0.01
 """How likely it is, twenty times a second, that the next blow falls before the workers have got over the last kill."""
 
 ARMED = 0.75
-"""Part of the workers that will kill themselves at a point, and how likely we kill one of those before it does."""
-KILL_ARMED = 0.1
-
-BROKER_DEED = "broker stopped and started"
-
-FILE_LIMITS = (0, 512, 2_000, 8_000, 20_000)
-"""Bytes after which a disk is full: nothing, a part of a log entry, a part of a data file."""
+"""Part of the workers that will kill themselves at a point."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +43,10 @@ class Plan:
     seed: int = 1
     most_workers: int = 3
     flush_events: int = 2_000
+    lives: int = 0
+    """How often the topic is created again or given more partitions, spread over the run."""
     points_only: bool = False
-    """Every worker kills itself at a point, one point after the other, and nothing else is done."""
+    """Every worker kills itself at a point, one point after the other; every other deed that is short is done once."""
     brokers_only: bool = False
     """`kills` are those of brokers, one after the other, and nothing else is done."""
 
@@ -63,32 +62,54 @@ class Wound:
 class Torture:
     """Feeds a workspace's topic and torments its workers. What it counted is read from its fields afterwards."""
 
-    def __init__(self, plan: Plan, workspace: Workspace, kafka: str, nodes: Sequence[KafkaNode], folder: Path) -> None:
+    def __init__(
+        self, plan: Plan, world: World, kafka: str, nodes: Sequence[KafkaNode], folder: Path, disk: Disk | None = None
+    ) -> None:
         self.plan = plan
         self.deeds: Counter[str] = Counter()
         self.unexplained: list[str] = []
         self.recoveries: list[float] = []
         """Seconds from each kill to the moment when every partition with messages waiting had moved on."""
         self._random = Random(plan.seed)
-        self._workspace = workspace
-        self._nodes = nodes
-        self._logs = folder / "logs"
-        self._logs.mkdir()
+        self._ledger = world.workspace.ledger().postings
+        logs = folder / "logs"
+        logs.mkdir()
         self._settings = {
             "BOSS_KAFKA": kafka,
             "BOSS_STREAM__TOPIC": TOPIC,
+            "BOSS_STREAM__GROUP": GROUP,
             "BOSS_STREAM__SESSION_SECONDS": str(SESSION_SECONDS),
             "BOSS_STREAM__FLUSH_EVENTS": str(plan.flush_events),
             "BOSS_STREAM__PORT": "0",
+            EPOCH: "1",
         }
-        self.crew = Crew(workspace.root, self._settings, self._logs, self._random)
+        root = world.workspace.root
+        self.crew = Crew(root, self._settings, logs, self._random, build_library(folder))
         if plan.points_only:
             self.crew.most_passes = 1  # events wait for kills, so a second batch might not come
+        self.commands = Commands(root, self._settings, logs, self.deeds)
         codecs = CODECS if nodes else (None,)
-        self.feed = Feed(kafka, TOPIC, folder, events=plan.events, seed=plan.seed, allowed=self._allowed_events, codecs=codecs)
+        self.feed = Feed(
+            kafka, TOPIC, folder, world, events=plan.events, seed=plan.seed, allowed=self._allowed_events, codecs=codecs
+        )
+        self._deeds = Deeds(self.crew, self.commands, self.feed, world, nodes, disk, self._random, self.deeds, self._look_after)
+        self._deeds.most_workers = plan.most_workers
+        self._errands = deque(self._deeds.each_once() if plan.points_only else [])
+        self._lives = TopicLives(
+            kafka,
+            TOPIC,
+            self._settings,
+            self.crew,
+            self.feed,
+            self.commands,
+            positions=self._positions,
+            look_after=self._look_after,
+            hidden=not nodes,
+        )
+        self._lived = 0
         self._wounds: list[Wound] = []
-        self._beside: tuple[str, subprocess.Popen[bytes], Path] | None = None
-        self._begun = 0
+        self._embedded = None if nodes else kafka
+        self._still: tuple[float, dict[int, int]] = (time.monotonic(), {})
 
     def run(self) -> None:
         """Torment until all events are sent and all kills done, then let the workers finish, stop them, and check."""
@@ -97,7 +118,7 @@ class Torture:
         try:
             while self.feed.failure is None and (self.feed.running or self._tormenting):
                 self._look_after()
-                if self._tormenting and not self.plan.points_only and time.monotonic() > next_deed and self._merciless():
+                if self._tormenting and time.monotonic() > next_deed and self._merciless():
                     self._do_something()
                     next_deed = time.monotonic() + self._random.uniform(0.5, 3)
                 time.sleep(0.05)
@@ -105,13 +126,12 @@ class Torture:
                 raise self.feed.failure
             self._come_to_rest()
         finally:
+            self._deeds.heal()
             self.crew.abandon()
-            if self._beside is not None:
-                self._beside[1].kill()
-        self._command("ledger check", "ledger", "check")
-        self._end_command()
-        self._command("ledger verify", "ledger", "verify")
-        self._end_command()
+            self.commands.abandon()
+        for check in ("check", "verify"):
+            self.commands.begin("ledger", check)
+            self.commands.finish()
 
     @property
     def _tormenting(self) -> bool:
@@ -126,6 +146,32 @@ class Torture:
         """Events and kills go hand in hand: a kill when nothing is on its way proves nothing."""
         return min(self.plan.events, self.plan.events * (self._kills + 1) // self.plan.kills)
 
+    def _do_something(self) -> None:
+        plan = self.plan
+        if self._lived < plan.lives and self._kills * (plan.lives + 1) >= plan.kills * (self._lived + 1) and self.feed.running:
+            self._change_topic()
+        elif plan.brokers_only:
+            self._with_a_worker(self._deeds.stop_broker)
+        elif not plan.points_only:
+            self._deeds.do_something()
+        elif self._errands and not self.commands.running:
+            self._with_a_worker(self._errands.popleft())
+
+    def _with_a_worker(self, deed: Callable[[Worker], object]) -> None:
+        if self.crew.workers:
+            deed(self._random.choice(self.crew.workers))
+
+    def _change_topic(self) -> None:
+        self._lived += 1
+        self._wounds.clear()
+        if self._lived % 2 or not self._lives.can_grow:
+            self._lives.create_again()
+            self.deeds["topic deleted and created again"] += 1
+        else:
+            self._lives.add_partitions()
+            self.deeds["topic given more partitions"] += 1
+        self._wounds.clear()
+
     def _look_after(self) -> None:
         plan = self.plan
         self.crew.armed = 0.0 if plan.brokers_only or not self._tormenting else 1.0 if plan.points_only else ARMED
@@ -134,16 +180,29 @@ class Torture:
             self._wounds.append(
                 Wound(time.monotonic(), {p: at for p, at in self._positions().items() if at < reached.get(p, -1)})
             )
+        if self.crew.topic_changed:
+            self._wounds.clear()
         if self._wounds:
             self._see_who_recovered()
-        if self._beside is not None and self._beside[1].poll() is not None:
-            self._end_command()
+        self._deeds.look_after()
+        self.commands.look_after()
+        self._watch_group()
+
+    def _watch_group(self) -> None:
+        """The embedded broker may lose the leader of the group; then nothing would ever move again."""
+        since, before = self._still
+        if self._embedded is None or time.monotonic() < since + STILL_SECONDS:
+            return
+        positions = self._positions()
+        self._still = (time.monotonic(), positions)
+        if positions == before and any(at < self.feed.reached[p] for p, at in positions.items()):
+            self.deeds["embedded broker lost the group's leader"] += mend_group(self._embedded, GROUP)
 
     def _positions(self) -> dict[int, int]:
         """Last offset in the ledger of every partition that was sent to, -1 where there is none."""
-        stream = f"kafka:{TOPIC}@1"
-        positions = self._workspace.ledger().postings.positions([source_id(stream, p) for p in self.feed.reached])
-        return {p: -1 if (at := positions.get(source_id(stream, p))) is None else at for p in self.feed.reached}
+        stream, sent = f"kafka:{TOPIC}@{self._settings[EPOCH]}", list(self.feed.reached)
+        positions = self._ledger.positions([source_id(stream, p) for p in sent])
+        return {p: -1 if (at := positions.get(source_id(stream, p))) is None else at for p in sent}
 
     def _see_who_recovered(self) -> None:
         positions, now = self._positions(), time.monotonic()
@@ -156,95 +215,12 @@ class Torture:
     def _merciless(self) -> bool:
         return not self._wounds or self._random.random() < RUTHLESS
 
-    # -------------------------------------------------------------------------------------------- deeds
-
-    def _do_something(self) -> None:
-        deeds: dict[Callable[[Worker], None], int] = {
-            self._kill: 6,
-            self._terminate: 2,
-            self._freeze: 2,
-            self._fill_disk: 2,
-            self._change_number: 2,
-            self._compact: 2,
-            self._bill: 2,
-            self._stop_broker: 1 if self._nodes else 0,
-        }
-        if self.plan.brokers_only:
-            deeds = {self._stop_broker: 1}
-        free = [worker for worker in self.crew.workers if worker.doomed is None and worker.thaw_at is None]
-        if free:
-            self._random.choices(list(deeds), list(deeds.values()))[0](self._random.choice(free))
-
-    def _kill(self, worker: Worker) -> None:
-        """One that will kill itself at a point is mostly left to do so."""
-        if worker.point is None or self._random.random() < KILL_ARMED:
-            worker.doomed = "killed"
-            worker.process.kill()
-
-    def _terminate(self, worker: Worker) -> None:
-        worker.doomed = "stopped"
-        worker.process.terminate()
-        self.deeds["SIGTERM"] += 1
-
-    def _freeze(self, worker: Worker) -> None:
-        worker.process.send_signal(signal.SIGSTOP)
-        worker.thaw_at = time.monotonic() + SESSION_SECONDS + self._random.uniform(0.5, 3)
-        self.deeds["SIGSTOP beyond the session"] += 1
-
-    def _fill_disk(self, worker: Worker) -> None:
-        worker.limit_files(self._random.choice(FILE_LIMITS))
-        worker.heal_at = time.monotonic() + self._random.uniform(0.5, 3)
-        self.deeds["disk full for a while"] += 1
-
-    def _change_number(self, worker: Worker) -> None:
-        numbers = [number for number in range(1, self.plan.most_workers + 1) if number != self.crew.wanted]
-        self.crew.wanted = self._random.choice(numbers or [1])
-        if self.crew.wanted < len(self.crew.workers):
-            self._terminate(worker)
-        self.deeds["workers joined or left"] += 1
-
-    def _compact(self, worker: Worker) -> None:
-        self._command("ledger compact", "ledger", "compact", "--period", PERIOD)
-
-    def _bill(self, worker: Worker) -> None:
-        self._command("bill run", "bill", "run", "--period", PERIOD)
-
-    def _stop_broker(self, worker: Worker) -> None:
-        """One broker goes away and comes back; with three, the others go on without it."""
-        node = self._nodes[self.deeds[BROKER_DEED] % len(self._nodes)]
-        node.stop(self._random.choice([signal.SIGTERM, signal.SIGKILL, signal.SIGKILL]))
-        away = time.monotonic() + self._random.uniform(0, 3) * len(self._nodes)
-        while time.monotonic() < away:
-            self._look_after()
-            time.sleep(0.05)
-        node.start()
-        self.deeds[BROKER_DEED] += 1
-
-    def _command(self, what: str, *arguments: str) -> None:
-        """Begin a `boss` command, unless one is running."""
-        if self._beside is None:
-            self._begun += 1
-            log = self._logs / f"command-{self._begun:04}.log"
-            command = [sys.executable, "-m", "cli", *arguments, "--workspace", str(self._workspace.root)]
-            with log.open("wb") as out:
-                process = subprocess.Popen(command, cwd=ROOT, env=os.environ | self._settings, stdout=out, stderr=out)
-            self._beside = (what, process, log)
-
-    def _end_command(self) -> None:
-        if self._beside is not None:
-            what, process, log = self._beside
-            self._beside = None
-            if process.wait(STOP_SECONDS * 10) != 0:
-                self.unexplained.append(f"boss {what} ended with {process.returncode}: {read_log(log)[-2_000:]}")
-            self.deeds[f"boss {what}"] += 1
-
-    # ---------------------------------------------------------------------------------------------- end
-
     def _come_to_rest(self) -> None:
         """Everything sent reaches the ledger without further harm, and every worker stops when asked to."""
+        self._deeds.heal()
         for worker in self.crew.workers:
             worker.wake()
-        self._end_command()
+        self.commands.finish(self._look_after)
         deadline = time.monotonic() + SETTLE_SECONDS
         while any(at < self.feed.reached[p] for p, at in self._positions().items()):
             self._look_after()
