@@ -39,7 +39,7 @@ class FlushLimits:
 
     seconds: float = 0.5
     messages: int = 50_000
-    data_bytes: int = 16 << 20
+    data_bytes: int = 12 << 20
 
 
 FlushReport = Callable[[RateResult, float], None]
@@ -85,9 +85,9 @@ class Sink:
         self._messages += len(batch)
         self._data_bytes += sum(map(len, filter(None, batch.values)))
         self._arrived.set()
-        if self._draining or self._full(1):
+        if self._draining or self._full():
             self._hurry.set()
-        while self._full(2) and not self._ended:
+        while self._full() and not self._ended:
             self._room.clear()
             await self._room.wait()
 
@@ -133,12 +133,14 @@ class Sink:
             taken, self._last_flush = self._take(), time.monotonic()
             started = time.perf_counter()
             commit: Commit | None = None
+            acknowledges = [acknowledge for _, acknowledge in taken]
             if taken:
                 batches = [batch for batch, _ in taken]
+                del taken  # once they are rated nobody needs the messages
                 commit = await asyncio.get_running_loop().run_in_executor(self._rating, self._rater.rate, batches)
+                del batches
             await self._committed()
             if commit is not None:
-                acknowledges = [acknowledge for _, acknowledge in taken]
                 writing = asyncio.ensure_future(self._write(commit, acknowledges, started))
                 writing.add_done_callback(self._look_at)
                 self._commit = writing
@@ -168,9 +170,8 @@ class Sink:
         self._room.set()
         return taken
 
-    def _full(self, times: int) -> bool:
-        limits = self._limits
-        return self._messages >= times * limits.messages or self._data_bytes >= times * limits.data_bytes
+    def _full(self) -> bool:
+        return self._messages >= self._limits.messages or self._data_bytes >= self._limits.data_bytes
 
 
 async def _first(wanted: Awaitable[object], seconds: float) -> None:

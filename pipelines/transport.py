@@ -43,6 +43,10 @@ from schemas.usage import RawBatch
 FETCH_WAIT_MS = 100
 """How long the broker may hold a fetch when there is nothing new; Faust's fixed 1500 would be added to every latency."""
 
+FETCHED_BYTES = 2 << 20
+"""What one answer of a broker brings, of all partitions together; a longer batch of a producer comes alone. Bounds memory: the
+embedded broker knows no limit for a single partition."""
+
 METADATA_SECONDS = 15
 """How soon new partitions, or a topic that was created again, are noticed."""
 
@@ -84,6 +88,7 @@ class FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer = super()._create_worker_consumer(transport)
         # Faust has no settings for these; they are read when the consumer starts, which is later.
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        consumer._fetch_max_bytes = FETCHED_BYTES
         consumer._auto_offset_reset = "none"
         consumer._isolation_level = "read_committed"
         return consumer

@@ -21,6 +21,7 @@ from typing import Any
 import faust
 import structlog
 
+from pipelines.allocator import return_freed_memory
 from pipelines.health import Health
 from pipelines.login import OPEN, Login
 from pipelines.logs import start_logging
@@ -39,7 +40,7 @@ STOP_SECONDS = 5.0
 """How long leaving the group and closing connections may take; the ledger is complete before that."""
 
 MESSAGES_PER_POLL = 5_000
-"""Bounds memory: the embedded broker ignores limits in bytes."""
+"""Bounds memory where messages are short."""
 
 
 def run_stream(rater: Rates, kafka: str, stream: Stream, login: Login = OPEN, teller: Teller | None = None) -> None:
@@ -52,6 +53,7 @@ def run_stream(rater: Rates, kafka: str, stream: Stream, login: Login = OPEN, te
         LedgerUnwritable and other BossErrors: As raised by the rater. Nothing of those messages is lost.
     """
     start_logging()
+    return_freed_memory()
     asyncio.run(_run(rater, kafka, stream, login, teller))
 
 
@@ -164,7 +166,9 @@ class Worker:
                 except Exception as error:
                     await self._fail(error)
                     return
-                await self.sink.put(event.value.batch, _acknowledge(deliveries, event))
+                batch = event.value.batch
+                event.value = event.message.value = None  # Faust keeps both until the ledger has the messages
+                await self.sink.put(batch, _acknowledge(deliveries, event))
 
         app.agent(topic, name="collect")(collect)
         app.on_partitions_assigned.connect(self._assigned)

@@ -15,58 +15,16 @@ import polars as pl
 from rating.agreements import compile_shares
 from rating.calendars import Calendar, compile_calendars, number_windows
 from rating.capacity_terms import compile_capacity, read_by
-from rating.costs import carrier_stretches
-from rating.hierarchy import counted_for, root_accounts
+from rating.charges import Priced, compile_charges
 from rating.increments import compile_increments
 from rating.kernel import StepKeys, step_keys
 from rating.numbers import Keys, NumberedKeys, NumberedNames
 from rating.prefixes import PrefixTable, build_table
-from rating.stretches import carve_stretches
-from rating.tiers import MAX_QUANTA, PRICE_LIMIT, LevelSteps, lower_prices
+from rating.tiers import LevelSteps, lower_prices
 from schemas.book import FILTERS, PRICES, TIERS, Book
-from schemas.errors import BrokenPromise
-from schemas.frames import INSTANT, FrameSchema
+from schemas.frames import INSTANT
 from schemas.ledger import AGGREGATE_KEY
 from schemas.roster import Roster
-
-CHARGES = FrameSchema(
-    "CHARGES",
-    {
-        # looked up by
-        "holder": pl.UInt32,  # number of the subscription
-        "meter": pl.UInt32,  # row of Terms.meters; null for recurring
-        "charged_from": INSTANT,
-        "charged_to": INSTANT,  # FAR when open
-        "filter_set": pl.UInt32,  # null: the price covers every event of its meter
-        "during": pl.UInt32,  # row of Terms.during; null: the price covers all time
-        # priced by
-        "price": pl.UInt32,  # row of Terms.prices
-        "aggregate": pl.UInt32,  # number of (counted_for, price, price version)
-        "kept_millionths": pl.Int64,  # what is left after the discount
-        "at_zero": pl.Int128,  # f(0)
-        "max_quanta": pl.Int64,  # the largest aggregate that is rated exactly
-        # posted as
-        "account_id": pl.String,
-        "subscription_id": pl.String,
-        "counted_for": pl.String,  # whose usage adds up in its aggregates
-        "within": pl.String,  # hour | day: with each they begin anew; null: with each usage period
-        "price_id": pl.String,
-        "price_version": pl.String,
-        "meter_id": pl.String,
-        "quantity_scale": pl.Int8,
-        "currency": pl.String,
-        "tax_class": pl.String,
-        "zone": pl.String,
-        "billing_day": pl.Int8,
-        "partner_id": pl.String,  # the account's partner; null without one
-        "carrier_id": pl.String,  # whom we owe it: a cost; null: the customer owes it
-        # recurring only
-        "interval": pl.String,
-        "licences": pl.Int32,
-        "active_from": INSTANT,
-    },
-)
-"""One row per subscription, price version and stretch of time in which it is charged, by a plan or a carrier."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +119,7 @@ class Terms:
     @cached_property
     def last_aggregate(self) -> int:
         """The highest number of an aggregate of `usage`; 0 when there is none."""
-        numbers = self.usage["aggregate"].cast(pl.Int64).to_list() if self.usage.height else []
-        return max(numbers, default=0)
+        return int(self.usage["aggregate"].cast(pl.Int64).to_numpy().max(initial=0))
 
     @cached_property
     def price_order(self) -> pl.Series:
@@ -220,9 +177,8 @@ def compile_terms(book: Book, roster: Roster) -> Terms:
     holders = roster.subscriptions.select(pl.col("subscription_id").unique(maintain_order=True)).with_row_index("holder")
     filters = _filter_sets(book)
     priced = read_by(prices.join(lowered.prices, on=_VERSION), meters)
-    charges = _charges(book, roster, priced, holders, filters)
     shares, share_tiers = compile_shares(book, prices)
-    is_usage = pl.col("charge") == "usage"
+    usage, recurring = compile_charges(book, roster, Priced(priced, filters, shares), holders)
     return Terms(
         book_version=book.version,
         roster_version=roster.version,
@@ -233,10 +189,8 @@ def compile_terms(book: Book, roster: Roster) -> Terms:
             *("account_id", "currency", "zone", "billing_day", "charging", "low_balance", "overdraft")
         ),
         active=roster.subscriptions.join(holders, on="subscription_id").select("holder", "active_from", "active_to"),
-        usage=CHARGES.select(
-            _within_units(charges.filter(is_usage), shares).sort("holder", "meter", "price_id", "charged_from")
-        ),
-        recurring=CHARGES.select(charges.filter(~is_usage).sort("holder", "price_id", "charged_from")),
+        usage=usage,
+        recurring=recurring,
         filters=filters.select("filter_set", "dimension", "values", "excluded"),
         prices=lowered.prices,
         steps=lowered.steps,
@@ -263,40 +217,6 @@ def _all_prices(book: Book, roster: Roster, meters: pl.DataFrame) -> pl.DataFram
     )
 
 
-def _charges(book: Book, roster: Roster, prices: pl.DataFrame, holders: pl.DataFrame, filters: pl.DataFrame) -> pl.DataFrame:
-    """CHARGES and `charge`, one row per stretch."""
-    holdings = (
-        roster.subscriptions.with_row_index("holding")
-        .join(holders, on="subscription_id")
-        .join(roster.accounts.select("account_id", "zone", "billing_day", "partner_id"), on="account_id")
-        .join(root_accounts(roster.accounts), on="account_id")
-        .select(
-            *("holding", "holder", "subscription_id", "account_id", "root_id", "licences", "active_from"),
-            *("zone", "billing_day", "partner_id"),
-        )
-    )
-    terms = prices.select(
-        "price_id",
-        pl.col("price_version").alias("terms_version"),
-        *("charge", "meter_id", "meter", "quantity_scale", "currency", "tax_class", "interval", "carrier_id"),
-        *("price", "at_zero", "max_quanta", "counted_over", "within", "during"),
-    )
-    filter_sets = filters.select("price_id", pl.col("price_version").alias("list_version"), "filter_set").unique()
-    found = (
-        pl.concat([carve_stretches(book, roster), carrier_stretches(book, roster)])
-        .join(holdings, on="holding")
-        .join(terms, on=["price_id", "terms_version"], how="left")
-        .join(filter_sets, on=["price_id", "list_version"], how="left")
-    )
-    lost = found.filter(pl.col("price").is_null())
-    if lost.height:
-        raise BrokenPromise(f"price {lost['price_id'][0]} version {lost['terms_version'][0]} is negotiated but has no terms")
-    found = found.with_columns(counted_for())
-    names = AGGREGATE_KEY[:3]
-    numbers = found.select(names).unique().with_row_index("aggregate")
-    return found.join(numbers, on=names)
-
-
 def _holders(roster: Roster, holders: pl.DataFrame) -> pl.DataFrame:
     """Who a subject is: the roster's identifiers, and each subscription under its own name if the roster does not list it."""
     listed = roster.identifiers.join(holders, on="subscription_id").select("identifier", "holder", "valid_from", "valid_to")
@@ -314,15 +234,3 @@ def _filter_sets(book: Book) -> pl.DataFrame:
     filters = FILTERS.select(book.filters)
     numbers = filters.select("price_id", "price_version").unique(maintain_order=True).with_row_index("filter_set")
     return filters.join(numbers, on=["price_id", "price_version"])
-
-
-def _within_units(charges: pl.DataFrame, shares: pl.DataFrame) -> pl.DataFrame:
-    """The charges, followed only so far that a partner's amount per unit stays exact too."""
-    by_unit = shares.filter(pl.col("per_quantum") > 0)
-    if by_unit.is_empty():
-        return charges
-    most = by_unit.group_by("partner_id", "price_id").agg(
-        most=(pl.lit(PRICE_LIMIT - 1, pl.Int128) // pl.col("per_quantum").max()).clip(upper_bound=MAX_QUANTA).cast(pl.Int64)
-    )
-    told = charges.join(most, on=["partner_id", "price_id"], how="left", maintain_order="left")
-    return told.with_columns(max_quanta=pl.min_horizontal("max_quanta", "most"))

@@ -28,12 +28,13 @@ ROOT = Path(__file__).parents[1]
 
 
 class RaterDouble:
-    """Keeps one row per message, by compare-and-swap; on request it dies after a commit, or cannot write."""
+    """Keeps one row per message, by compare-and-swap; on request it dies after a commit, cannot write, or never gets done."""
 
-    def __init__(self, folder: Path, *, die_after_commits: int = 0, unwritable: bool = False) -> None:
+    def __init__(self, folder: Path, *, die_after_commits: int = 0, unwritable: bool = False, held: bool = False) -> None:
         self.table = LedgerTable(folder, HEARD)
         self.commits_left = die_after_commits
         self.unwritable = unwritable
+        self.held = held
         self.positions: dict[Source, int | None] = {}
 
     def assign(self, sources: Sequence[Source], topic: Topic | None = None) -> Mapping[Source, int | None]:
@@ -46,6 +47,8 @@ class RaterDouble:
         return lambda: self._commit(batches)
 
     def _commit(self, batches: Sequence[RawBatch]) -> RateResult:
+        while self.held:
+            time.sleep(1)
         rows = [
             (batch.partition, offset, value, os.getpid())
             for batch in batches
@@ -74,7 +77,7 @@ def heard(folder: Path) -> pl.DataFrame:
 
 
 def start_worker(folder: Path, kafka: str, log: Path, **options: object) -> subprocess.Popen[bytes]:
-    """This file as a process that ends with ours. Options are those of `Stream`, die_after_commits and unwritable."""
+    """This file as a process that ends with ours. Options are those of `Stream` and of RaterDouble."""
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     with log.open("ab") as out:
         return subprocess.Popen(
@@ -108,8 +111,9 @@ def main() -> int:
     parser.add_argument("--session-seconds", type=float, default=1.0)
     parser.add_argument("--die-after-commits", type=int, default=0)
     parser.add_argument("--unwritable", type=bool, default=False)
+    parser.add_argument("--held", type=bool, default=False)
     given = vars(parser.parse_args())
-    options = {name: given.pop(name) for name in ("die_after_commits", "unwritable")}
+    options = {name: given.pop(name) for name in ("die_after_commits", "unwritable", "held")}
     rater = RaterDouble(given.pop("folder"), **options)
     try:
         run_stream(rater, given.pop("kafka"), Stream(**given))
