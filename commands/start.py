@@ -61,3 +61,19 @@ def worker(workspace: WorkspaceOption = HERE) -> None:
     from pipelines.stream import run_worker  # Faust takes a second to import
 
     raise typer.Exit(run_worker(open_workspace(workspace)))
+
+
+@app.command()
+def rekey(workspace: WorkspaceOption = HERE) -> None:
+    """Send a topic that is not keyed by account (`rekey.topic`) on to the usage topic by the right keys, until stopped.
+
+    Nothing is dropped: what belongs to nobody, or cannot be read, passes on as it is, and the worker rejects it with a reason.
+    Run as many as the topic has partitions; each needs a port of its own.
+
+    Example: `BOSS_KAFKA=127.0.0.1:9092 BOSS_REKEY__TOPIC=raw-usage boss rekey`
+
+    Example: `BOSS_REKEY__PORT=6077 boss rekey --workspace acme`, a second one, with the topic in boss.toml
+    """
+    from pipelines.rekey import run_rekey  # aiokafka and NumPy take their time to import
+
+    raise typer.Exit(run_rekey(open_workspace(workspace)))

@@ -1,7 +1,7 @@
 """The key an event is sent with: that of the account which pays for its subject at its time.
 
 An identifier may have belonged to one account after the other, and each counts its own usage. A retraction is keyed by its own
-time, so that of an identifier that changed hands has the time of the event which it takes back.
+time, so that of an identifier that changed hands has the time of the event which it takes back. Top-ups name an account itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Keys:
 
     def __init__(self, roster: Roster) -> None:
         subscriptions = roster.subscriptions.select("subscription_id", "account_id").unique()
-        payers = subscriptions.join(keys_of_accounts(roster), on="account_id").select("subscription_id", "key")
+        accounts = keys_of_accounts(roster)
+        payers = subscriptions.join(accounts, on="account_id").select("subscription_id", "key")
         listed = roster.identifiers.select("identifier", "subscription_id", "valid_from", "valid_to")
         # As in rating, a subscription goes by its own name unless the roster lists that as an identifier.
         own = payers.join(listed, left_on="subscription_id", right_on="identifier", how="anti")
@@ -33,6 +34,8 @@ class Keys:
         one = held.group_by("identifier").agg(pl.col("key").unique()).filter(pl.col("key").list.len() == 1)
         self._one = dict(one.select("identifier", pl.col("key").list.first()).iter_rows())
         self._one |= dict(own.select("subscription_id", "key").iter_rows())
+        themselves = accounts.join(listed, left_on="account_id", right_on="identifier", how="anti")
+        self._one = dict(themselves.select("account_id", "key").iter_rows()) | self._one
         self._more: dict[str, list[Stretch]] = {}
         shared = held.join(one, on="identifier", how="anti").sort("valid_from", nulls_last=False)
         for identifier, key, start, end in shared.select("identifier", "key", "valid_from", "valid_to").iter_rows():
@@ -43,7 +46,27 @@ class Keys:
         if not isinstance(subject, str):
             return None
         key = self._one.get(subject)
-        return key if key is not None or subject not in self._more else self._at(self._more[subject], time)
+        if key is not None or subject not in self._more:
+            return key
+        return _held_at(
+            self._more[subject], read_times(pl.Series([time if isinstance(time, str) else None], dtype=pl.String))[0]
+        )
+
+    def of_all(self, subjects: pl.Series, times: pl.Series) -> pl.Series:
+        """The key of every event (String), null when nobody is known by its subject.
+
+        Args:
+            subjects: String.
+            times: The moment at which each happened (Datetime, UTC), null when that could not be read.
+        """
+        known = subjects.drop_nulls().unique()
+        keys = subjects.replace_strict(known, pl.Series([self._one.get(one) for one in known], dtype=pl.String), default=None)
+        shared = [one for one in known if one in self._more] if self._more else []
+        if not shared:
+            return keys
+        at = subjects.is_in(shared).fill_null(False).arg_true()
+        held = [_held_at(self._more[one], moment) for one, moment in zip(subjects.gather(at), times.gather(at), strict=True)]
+        return keys.scatter(at, held)
 
     def keyed(self, values: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
         """Key and value of single events in JSON. One whose subject is unknown is keyed by that, and becomes a reject."""
@@ -55,9 +78,9 @@ class Keys:
                 subject, time = "", None  # it will be a reject, wherever it goes
             yield (self.of(subject, time) or str(subject)).encode(), value
 
-    def _at(self, stretches: list[Stretch], time: object) -> str:
-        at = read_times(pl.Series([time if isinstance(time, str) else None], dtype=pl.String))[0]
-        for start, end, key in stretches:
-            if at is not None and (start is None or start <= at) and (end is None or at < end):
-                return key
-        return stretches[-1][2]  # nobody's at that time: a reject, wherever it goes
+
+def _held_at(stretches: list[Stretch], at: datetime | None) -> str:
+    for start, end, key in stretches:
+        if at is not None and (start is None or start <= at) and (end is None or at < end):
+            return key
+    return stretches[-1][2]  # nobody's at that time: a reject, wherever it goes

@@ -98,6 +98,19 @@ class Stream(_Table):
     """Port of these pages, one per worker on a machine; 0: none."""
 
 
+class Rekey(_Table):
+    """The topic that `boss rekey` reads: one whose messages are not keyed by account."""
+
+    topic: Name | Literal[""] = ""
+    """Topic whose messages are to be keyed by account and sent on to stream.topic."""
+    group: Name = "boss-rekey"
+    """Consumer group of `boss rekey`. A new name reads the topic from its beginning; what was rated is known by its ids."""
+    host: str = "127.0.0.1"
+    """Address on which `boss rekey` serves /healthz, /readyz and /metrics."""
+    port: int = Field(default=6076, ge=0, le=65535)
+    """Port of these pages, one per process on a machine; 0: none."""
+
+
 class Limits(_Table):
     """What one event may be."""
 
@@ -127,6 +140,7 @@ class Settings(BaseSettings):
     company: Company = Company()
     billing: Billing = Billing()
     stream: Stream = Stream()
+    rekey: Rekey = Rekey()
     limits: Limits = Limits()
 
     @classmethod

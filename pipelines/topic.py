@@ -69,9 +69,35 @@ async def ensure_topic(
     return found
 
 
+async def find_topic(bootstrap: str, topic: str, login: Login = OPEN) -> int:
+    """Wait for the broker, and give the number of partitions of a topic that others have made.
+
+    Raises:
+        Refused: There is no such topic.
+        BadWorkspace: Kafka refuses the login, or to show the topic.
+    """
+    while True:
+        admin = await reach_kafka(bootstrap, login, math.inf)
+        try:
+            if topic in await admin.list_topics():
+                return await _count_partitions(admin, topic)
+            raise Refused(f"There is no topic '{topic}' in Kafka at {bootstrap}. Create it, or mend rekey.topic.")
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+            await asyncio.sleep(RETRY_SECONDS)  # it went away while we talked
+        finally:
+            await admin.close()
+
+
 async def _declare(admin: AIOKafkaAdminClient, topic: str, partitions: int) -> int:
     """Create the topic when it is missing, and wait until it is known. Returns its number of partitions."""
     await _create(admin, topic, partitions)
+    return await _count_partitions(admin, topic)
+
+
+async def _count_partitions(admin: AIOKafkaAdminClient, topic: str) -> int:
+    """Wait until a topic that exists is known."""
     while True:
         described = (await admin.describe_topics([topic]))[0]
         if described["error_code"] == 0 and described["partitions"]:

@@ -9,11 +9,9 @@ stop by SIGTERM or SIGINT commits what is in flight first.
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import tempfile
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ import structlog
 
 from pipelines.allocator import return_freed_memory
 from pipelines.health import Health
+from pipelines.leaving import exit_after
 from pipelines.login import OPEN, Login
 from pipelines.logs import start_logging
 from pipelines.notices import Teller
@@ -112,7 +111,7 @@ class Worker:
                 log.info("stopping", committing=self.sink.waiting_messages)
                 await self._drain_or_fail()
             self.health.ready = False
-            _exit_after(STOP_SECONDS, code=0 if self._reason is None else 1)
+            exit_after(STOP_SECONDS, code=0 if self._reason is None else 1)
             await self.app.stop()
         finally:
             for task in (flushing, crashed, *waits):
@@ -250,22 +249,6 @@ def _credentials(login: Login) -> Any:
             username=login.user, password=login.password, ssl_context=login.tls, mechanism=login.mechanism
         )
     return None if login.tls is None else faust.SSLCredentials(login.tls)
-
-
-def _exit_after(seconds: float, code: int) -> None:
-    """End the process in a while if it has not ended by itself.
-
-    Without a broker, threads of the libraries wait for an answer that never comes, shrug off being cancelled, and keep the
-    process alive. Nothing depends on them: the ledger is complete, or a failure has been reported.
-    """
-
-    def leave() -> None:
-        log.warning("Kafka did not answer while the worker was leaving; nothing is lost by that.")
-        os._exit(code)
-
-    timer = threading.Timer(seconds, leave)
-    timer.daemon = True
-    timer.start()
 
 
 def _acknowledge(deliveries: Any, event: Any) -> Callable[[], Any]:

@@ -26,6 +26,7 @@ from pipelines.broker import free_port
 from pipelines.health import Health
 from pipelines.published_schemas import settings_schema
 from pipelines.rater import RateResult
+from pipelines.rekey_health import RekeyHealth
 from pipelines.workspace import Workspace
 from tests.stream_watch import get, wait_for, wait_until, wait_until_ready
 
@@ -82,7 +83,10 @@ def metric_table() -> str:
     health = Health()
     health.watch_lag(lambda: {0: 1})
     health.record(RateResult(rejects={"no_price": 1}), 0.1)
-    text = health.metrics()
+    return table_of_metrics(health.metrics())
+
+
+def table_of_metrics(text: str) -> str:
     kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
     rows = []
     for name, meaning in re.findall(r"^# HELP (\S+) (.+)$", text, re.MULTILINE):
@@ -92,10 +96,18 @@ def metric_table() -> str:
     return table(("metric", "type", "label", "meaning"), rows)
 
 
+def rekey_metric_table() -> str:
+    """Every metric that `boss rekey` shows."""
+    health = RekeyHealth()
+    health.lag[0] = 1
+    return table_of_metrics(health.metrics().decode())
+
+
 TABLES = {
     "commands": command_table,
     "settings": lambda: table(("setting", "environment variable", "default", "meaning"), setting_rows()),
     "metrics": metric_table,
+    "rekey metrics": rekey_metric_table,
 }
 
 
