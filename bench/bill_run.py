@@ -81,8 +81,8 @@ def _in_child(part: str, folder: Path) -> tuple[float, float]:
     return float(seconds), float(peak)
 
 
-def fill(folder: Path, millions: int) -> None:
-    """Rate events into the ledger until it has as many rows, and compact the month. Goes on where it was."""
+def fill(folder: Path, millions: int, *, compacted: bool = True) -> None:
+    """Rate events into the ledger until it has as many rows, and compact the month. One that is there is taken as it is."""
     workspace = make_workspace(folder)
     book, roster = workspace.load()
     terms, counters, seen = compile_terms(book, roster), Counters(), SeenEvents()
@@ -100,7 +100,8 @@ def fill(folder: Path, millions: int) -> None:
         postings.append(rated.postings, expected={SOURCE: before}, reached={SOURCE: (number + 1) * BATCH - 1})
         counters.advance(rated.postings)
         events.unlink()  # the seeded ids never come again, so they need not be remembered
-    compact(postings, str(PERIOD))
+    if compacted:
+        compact(postings, str(PERIOD))
 
 
 def bill(folder: Path) -> float:

@@ -32,6 +32,13 @@ REJECT_KEY = ["stream", "stream_partition", "stream_offset", "event_index"]
 EVENT_COLUMNS = ["event_source", "event_id", "subscription_id", "occurred_at", "meter_id", "quantity_quanta", "value"]
 """An event's identity and the content that a second event of the same identity must have."""
 
+USAGE_COLUMNS = [
+    *AGGREGATE_KEY,
+    *("before_quanta", "after_quanta", "corrects", "role", "stream"),
+    *("event_source", "event_id", "subscription_id", "occurred_at", "meter_id", "quantity_quanta", "reported_quanta", "value"),
+]
+"""What a usage row says of its aggregate and of its event."""
+
 
 class Part(NamedTuple):
     """Which rows are looked at: usage months (YYYY-MM) from `since` on and before `before`, of these accounts; None is all."""
@@ -66,17 +73,33 @@ def aggregate_totals(postings: LedgerTable, part: Part = EVERYTHING) -> pl.DataF
         raise BrokenPromise(f"an aggregate of {postings.path} is beyond 64 bits") from error
 
 
-def event_ids(postings: LedgerTable, part: Part = EVERYTHING) -> Iterator[pl.DataFrame]:
-    """The events that were charged, also those taken back since: EVENT_COLUMNS, a frame per file, in no order.
+def usage_rows(postings: LedgerTable, part: Part = EVERYTHING) -> Iterator[pl.DataFrame]:
+    """USAGE_COLUMNS of the rows that events made, shares left out: what counters and remembered ids come from, in one pass.
 
-    All rows of an event are in one file, because one commit wrote them and compaction keeps an account together. An event
-    comes with one row or more per meter. What re-rating wrote says nothing new and is left out.
+    A frame per file, in no order. All rows of an event are in one file, because one commit wrote them and compaction keeps an
+    account together.
+    """
+    wanted = moves_aggregate() & pl.col("event_id").is_not_null()
+    for rows in postings.scan_files(part.since, part.before):
+        yield _rows(rows, wanted, part).select(USAGE_COLUMNS).collect()
+
+
+def charged_events(rows: pl.DataFrame) -> pl.DataFrame:
+    """EVENT_COLUMNS of the events that were charged, also of those taken back since.
+
+    An event comes with one row or more per meter. What re-rating wrote says nothing new and is left out.
+
+    Args:
+        rows: USAGE_COLUMNS, all rows of an event.
     """
     own = ~pl.col("stream").str.starts_with("rerate:")
     revenue = pl.col("role") == Role.REVENUE.value
-    for rows in postings.scan_files():
-        mine = _rows(rows, revenue, part).filter(pl.col("event_id").is_not_null() & own)
-        yield mine.with_columns(reported_quanta()).select(EVENT_COLUMNS).collect()
+    return rows.lazy().filter(revenue & own).with_columns(reported_quanta()).select(EVENT_COLUMNS).collect()
+
+
+def event_ids(postings: LedgerTable, part: Part = EVERYTHING) -> Iterator[pl.DataFrame]:
+    """The events that were charged: EVENT_COLUMNS, a frame per file, in no order."""
+    return map(charged_events, usage_rows(postings, part))
 
 
 def order_ids(postings: LedgerTable) -> pl.DataFrame:

@@ -144,10 +144,20 @@ class LedgerTable:
         # The folder's value is in the files too, so names on the way to the table are never taken for columns or patterns.
         return pl.scan_parquet(files, hive_partitioning=False, glob=False).select(self.schema.names())
 
-    def scan_files(self) -> Iterator[pl.LazyFrame]:
-        """The rows of each file of the newest version, with the declared columns and types."""
-        for file in self.files():
-            yield pl.scan_parquet(file, hive_partitioning=False, glob=False).select(self.schema.names())
+    def scan_files(self, since: str | None = None, before: str | None = None) -> Iterator[pl.LazyFrame]:
+        """The rows of each file of the newest version, with the declared columns and types.
+
+        Args:
+            since: Only files in folders of this value or a later one.
+            before: Only files in folders of an earlier value.
+        """
+        files = self.describe_files()
+        if since is not None:
+            files = files.filter(pl.col("folder") >= since)
+        if before is not None:
+            files = files.filter(pl.col("folder") < before)
+        for name in files["path"].to_list():
+            yield pl.scan_parquet(self.path / name, hive_partitioning=False, glob=False).select(self.schema.names())
 
     def describe_files(self) -> pl.DataFrame:
         """The files of the newest version: `path` within the table's folder, `folder` value, `rows` and `bytes`."""

@@ -15,7 +15,7 @@ from typing import TypeVar
 import polars as pl
 import structlog
 
-from ledger.state import Part, aggregate_points, aggregate_totals, balance_moves, event_ids, newest_month, order_ids
+from ledger.state import Part, aggregate_points, balance_moves, charged_events, newest_month, order_ids, usage_rows
 from ledger.table import LedgerTable
 from pipelines.account_ranges import group_links, linked_accounts, posted_links
 from rating.aggregates.points import Points, kept_meters
@@ -24,6 +24,7 @@ from rating.batch import Rated
 from rating.counters import Counters
 from rating.seen import SeenEvents
 from rating.terms import Terms
+from schemas.errors import BrokenPromise
 from schemas.ledger import BALANCE_ROLES
 from schemas.period import Period
 from schemas.usage import RETRACTS
@@ -52,11 +53,9 @@ class Remembered:
         self._since = None if self._newest is None else str(Period.parse(self._newest).plus(-self._months))
         self._complete = set()
         self.counters, self.seen, self._points = Counters(), SeenEvents(), None
-        part = Part(since=self._since)
-        self.counters.load(aggregate_totals(self._postings, part))
-        self.seen.reserve(self._rows_since())
-        for ids in _read_ahead(event_ids(self._postings, part)):
-            self.seen.add(ids)
+        rows = self._rows_since()
+        self.seen.reserve(rows)
+        self._read(Part(since=self._since))
         self.seen.add(order_ids(self._postings))
         self.balances.load(balance_moves(self._postings))
         if not structlog.is_configured():
@@ -64,6 +63,8 @@ class Remembered:
         log.info(
             "remembering",
             since=self._since,
+            months=self._months,
+            rows=rows,
             events=len(self.seen),
             aggregates=len(self.counters),
             megabytes=round((self.seen.nbytes + self.counters.nbytes) / 1e6, 1),
@@ -101,9 +102,7 @@ class Remembered:
         accounts = sorted(self._with_groups(wanted, terms) - self._complete)
         part = Part(before=self._since, accounts=accounts)
         points = self.points(terms)
-        self.counters.add(aggregate_totals(self._postings, part))
-        for ids in event_ids(self._postings, part):
-            self.seen.add(ids)
+        self._read(part)
         points.add(aggregate_points(self._postings, kept_meters(terms.meters), part))
         self._complete.update(accounts)
 
@@ -123,6 +122,20 @@ class Remembered:
             self._newest, self._since = str(newest), str(Period.parse(str(newest)).plus(-self._months))
             return
         self.rebuild()
+
+    def _read(self, part: Part) -> None:
+        """Take over counters and ids of rows that were not read before, in one pass; only few files are in memory at a time.
+
+        Raises:
+            BrokenPromise: The steps of one aggregate add up to more than 64 bits hold.
+        """
+        with ThreadPoolExecutor(1, thread_name_prefix="counting") as thread:
+            for rows in _read_ahead(usage_rows(self._postings, part)):
+                counted = thread.submit(self.counters.follow, rows)
+                self.seen.add(charged_events(rows))
+                counted.result()
+        if self.counters.beyond():
+            raise BrokenPromise(f"an aggregate of {self._postings.path} is beyond 64 bits")
 
     def _with_groups(self, accounts: set[str], terms: Terms) -> set[str]:
         """The accounts, and all whose old usage may have added up with theirs: a total is known with all of its rows only."""

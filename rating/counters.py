@@ -30,6 +30,7 @@ class Counters:
         self._pairs = NumberedKeys()
         self._aggregates = NumberedKeys()
         self._standing: npt.NDArray[np.int64] = np.empty((0, 2), np.int64)  # quanta and rows, by number of the aggregate
+        self._laps: npt.NDArray[np.int16] = np.empty(0, np.int16)  # how often following rows went round 64 bits
 
     def __len__(self) -> int:
         return len(self._aggregates)
@@ -37,7 +38,7 @@ class Counters:
     @property
     def nbytes(self) -> int:
         """Memory that the aggregates' keys and numbers take, without the names of subscriptions and prices."""
-        return self._aggregates.nbytes + self._pairs.nbytes + self._standing.nbytes
+        return self._aggregates.nbytes + self._pairs.nbytes + self._standing.nbytes + self._laps.nbytes
 
     def load(self, totals: pl.DataFrame) -> None:
         """Replace everything.
@@ -55,6 +56,35 @@ class Counters:
             totals: AGGREGATE_KEY, `after_quanta` and `events`, one row per aggregate.
         """
         self._move(totals, totals["after_quanta"], totals["events"])
+
+    def follow(self, rows: pl.DataFrame) -> None:
+        """Take over rows of the ledger that were not followed before. When all are, `beyond` says whether they fit.
+
+        Steps of one aggregate may come in any order, so on the way their sum may leave 64 bits and come back.
+
+        Args:
+            rows: AGGREGATE_KEY, `before_quanta`, `after_quanta` and `corrects` of rows that events made, shares left out. Quick
+                where rows of one aggregate stand together, as in the files of the ledger.
+        """
+        if rows.is_empty():
+            return
+        begins = rows.select(
+            pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in AGGREGATE_KEY)
+        ).to_series()
+        begins[0] = True
+        _follow(
+            self._numbers(rows.select(AGGREGATE_KEY).filter(begins)),
+            (begins.cast(pl.Int32).cum_sum() - 1).to_numpy(),
+            rows["before_quanta"].fill_null(0).to_numpy(),
+            rows["after_quanta"].to_numpy(),
+            rows["corrects"].is_null().cast(pl.Int8).to_numpy(),
+            self._standing,
+            self._laps,
+        )
+
+    def beyond(self) -> bool:
+        """Whether an aggregate's rows, followed up to here, add up to more than 64 bits hold."""
+        return bool(self._laps.any())
 
     def before(self, keys: pl.DataFrame) -> pl.DataFrame:
         """Where each aggregate stands: `after_quanta` and `events`, in the order of `keys`.
@@ -87,13 +117,19 @@ class Counters:
         """Add `quanta` and `events` to the aggregates of `keys`, row by row."""
         if keys.is_empty():
             return
+        aggregate = self._numbers(keys)
+        _move(self._standing, aggregate, quanta.cast(pl.Int64).to_numpy(), events.cast(pl.Int64).to_numpy())
+
+    def _numbers(self, keys: pl.DataFrame) -> Numbers:
+        """The number of each row's aggregate; a new one gets the next, and stands at nothing."""
         pair = self._pairs.add(_pair_keys(self._counted_for.add(keys), self._prices.add(keys)))
         aggregate = self._aggregates.add(_aggregate_keys(pair, keys["usage_period"]))
         if len(self) > len(self._standing):
-            longer = np.zeros((max(len(self), int(len(self._standing) * _GROWTH)), 2), np.int64)
-            longer[: len(self._standing)] = self._standing
-            self._standing = longer
-        _move(self._standing, aggregate, quanta.cast(pl.Int64).to_numpy(), events.cast(pl.Int64).to_numpy())
+            size = max(len(self), int(len(self._standing) * _GROWTH))
+            standing, laps = np.zeros((size, 2), np.int64), np.zeros(size, np.int16)
+            standing[: len(self._standing)], laps[: len(self._laps)] = self._standing, self._laps
+            self._standing, self._laps = standing, laps
+        return aggregate
 
 
 def _pair_keys(counted_for: pl.Series, price: pl.Series) -> Keys:
@@ -126,3 +162,26 @@ def _move(
     for i in range(len(moved)):
         standing[moved[i], 0] += quanta[i]
         standing[moved[i], 1] += events[i]
+
+
+@compiled
+def _follow(
+    aggregate: Numbers,
+    run: Numbers,
+    before: npt.NDArray[np.int64],
+    after: npt.NDArray[np.int64],
+    stands: npt.NDArray[np.int8],
+    standing: npt.NDArray[np.int64],
+    laps: npt.NDArray[np.int16],
+) -> None:
+    for i in range(len(run)):
+        number = aggregate[run[i]]
+        start = standing[number, 0]
+        left = start - before[i]  # wraps beyond 64 bits, as does the next line
+        if (start < 0) != (before[i] < 0) and (left < 0) != (start < 0):
+            laps[number] += 1 if start >= 0 else -1
+        end = left + after[i]
+        if (left < 0) == (after[i] < 0) and (end < 0) != (left < 0):
+            laps[number] += 1 if left >= 0 else -1
+        standing[number, 0] = end
+        standing[number, 1] += 1 if stands[i] else -1

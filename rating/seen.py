@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from rating.numbers import Keys, NumberedKeys
+from rating.numbers import Keys, NumberedKeys, Numbers
 from schemas.balance import Move
 from schemas.frames import INSTANT
 from schemas.ledger import BALANCE_ROLES, Role, reported_quanta
@@ -28,15 +28,24 @@ def fingerprint_events(rows: pl.DataFrame, by: str | None = None) -> pl.DataFram
         rows: `event_source`, `event_id` and CONTENT, one row or more per event and meter.
         by: Column that tells events apart, returned too; None is their id, as in the ledger.
     """
+    return _unite(_hash_rows(rows, by), by)
+
+
+def _hash_rows(rows: pl.DataFrame, by: str | None = None) -> pl.DataFrame:
+    """`by`, `id_hash` and `content_hash` of each row."""
     always = zip(CONTENT[:-1], (3, 4, 5, 6), (1, 3, 5, 7), strict=True)
     sums = [pl.col(name).hash(seed) * factor for name, seed, factor in always]
     if rows["value"].null_count() < rows.height:
         sums.append(pl.when(pl.col("value").is_not_null()).then(pl.col("value").hash(9) * 9).otherwise(0))
-    hashed = rows.select(
+    return rows.select(
         *([by] if by else []),
         id_hash=hash_ids(),
         content_hash=pl.sum_horizontal(sums).hash(8),
     )
+
+
+def _unite(hashed: pl.DataFrame, by: str | None = None) -> pl.DataFrame:
+    """One row per event: rows that say the same count once, what different ones say is added."""
     once = hashed.filter(pl.any_horizontal(pl.all().ne_missing(pl.all().shift(1))))  # rows of one event stand together
     if not once[by or "id_hash"].is_duplicated().any():
         return once
@@ -88,7 +97,13 @@ class SeenEvents:
         Args:
             ids: `event_source`, `event_id` and CONTENT, one row or more per charged event and meter; all rows of an event.
         """
-        self._add(fingerprint_events(ids))
+        hashed = _hash_rows(ids)
+        before = len(self)
+        number = self._ids.add(hashed["id_hash"].to_numpy())
+        if len(self) - before == hashed.height:  # every row is an event of its own, and new
+            self._keep(number, hashed["content_hash"])
+        else:
+            self._add(_unite(hashed))
 
     def check(self, id_hashes: pl.Series) -> pl.Series:
         """The content hash an event of this id was charged with, in the order of `id_hashes`; null for new ones."""
@@ -126,10 +141,13 @@ class SeenEvents:
         """Add one row per id."""
         if fingerprints.is_empty():
             return
-        number = self._ids.add(fingerprints["id_hash"].to_numpy())
+        self._keep(self._ids.add(fingerprints["id_hash"].to_numpy()), fingerprints["content_hash"])
+
+    def _keep(self, number: Numbers, content: pl.Series) -> None:
+        """Note the contents of the ids with these numbers."""
         if len(self) > len(self._contents):
             self._make_room(max(len(self), int(len(self._contents) * _GROWTH)))
-        self._contents[number] = fingerprints["content_hash"].to_numpy()
+        self._contents[number] = content.to_numpy()
 
     def _make_room(self, count: int) -> None:
         if count > len(self._contents):

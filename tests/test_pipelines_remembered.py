@@ -8,11 +8,12 @@ from random import Random
 import polars as pl
 import pytest
 
-from ledger.state import EVENT_COLUMNS
+from ledger.state import EVENT_COLUMNS, aggregate_totals
 from pipelines.rater import Rater, RateResult
 from pipelines.remembered import Remembered
 from pipelines.settings import Limits
 from rating.terms import compile_terms
+from schemas.errors import BrokenPromise
 from schemas.ledger import POSITION_KEY
 from schemas.usage import RawBatch
 from tests.corrections_world import RECEIVED_MS, Shop, retraction, usage
@@ -105,3 +106,25 @@ def test_only_accounts_with_old_usage_are_read_from_the_ledger(tmp_path: Path) -
     assert len(known.seen) == before + old.select(EVENT_COLUMNS[:2]).n_unique() > before
     known.reach_back(pl.DataFrame({"subject": [subject]}).with_columns(at), terms)  # is known by now
     assert len(known.seen) == before + old.select(EVENT_COLUMNS[:2]).n_unique()
+
+
+def test_a_ledger_whose_aggregate_is_beyond_64_bits_stops_the_rater(tmp_path: Path) -> None:
+    shop = Shop(tmp_path / "shop")
+    reader = Reader(shop, 1)
+    reader.read(usage(20, month=MONTHS[0]))
+    rows = shop.postings().filter(role="revenue").head(1)
+    most = rows.with_columns(before_quanta=pl.lit(0, pl.Int64), after_quanta=pl.lit(2**63 - 1, pl.Int64))
+    shop.ledger.postings.append(most, expected={"file:x/0": None}, reached={"file:x/0": 0})
+    with pytest.raises(BrokenPromise, match="beyond 64 bits"):
+        Remembered(shop.ledger.postings, 1).rebuild()
+
+
+def test_counters_of_one_pass_are_the_sums_that_the_ledger_says(tmp_path: Path) -> None:
+    shop = Shop(tmp_path / "shop")
+    reader = Reader(shop, 120)
+    live_through(reader, restarts=False)
+    known = Remembered(shop.ledger.postings, 120)
+    known.rebuild()
+    totals = aggregate_totals(shop.ledger.postings)
+    assert known.counters.before(totals).rows() == totals.select("after_quanta", "events").rows()
+    assert totals.height > 10

@@ -96,3 +96,31 @@ def test_counters_agree_with_plain_addition(batches: list[list[tuple[str, str, s
         counters.advance(POSTINGS.build(rows))
         assert counters.before(POSTINGS.build(rows)).rows() == [tuple(expected[row[:4]]) for row in batch]
     assert len(counters) == len(expected)
+
+
+NEAR_THE_EDGE = st.sampled_from([-(2**63), -(2**62), -1, 0, 1, 7, 2**62, 2**63 - 1])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.sampled_from("ab"), st.none() | NEAR_THE_EDGE, NEAR_THE_EDGE, st.booleans()), max_size=14),
+    cut=st.integers(0, 14),
+)
+def test_rows_of_the_ledger_add_up_in_any_order_even_where_their_sum_leaves_64_bits_and_comes_back(
+    rows: list[tuple[str, int | None, int, bool]], cut: int
+) -> None:
+    counters, expected = Counters(), dict[str, list[int]]()
+    for name, before, after, corrects in rows:
+        totals = expected.setdefault(name, [0, 0])
+        totals[0] += after - (before or 0)
+        totals[1] += -1 if corrects else 1
+    for some in (rows[:cut], rows[cut:]):
+        told = [
+            moved(name, before, after, before_quanta=before, corrects="k/0/0/0" if corrects else None)
+            for name, before, after, corrects in some
+        ]
+        counters.follow(POSTINGS.build(told))
+    assert counters.beyond() == any(not -(2**63) <= quanta < 2**63 for quanta, _ in expected.values())
+    if not counters.beyond():
+        stands = [(quanta if events > 0 else None, events) for quanta, events in expected.values()]
+        assert standing(counters, *expected) == stands
