@@ -68,16 +68,15 @@ class Counters:
         """
         if rows.is_empty():
             return
-        begins = rows.select(
-            pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in AGGREGATE_KEY)
-        ).to_series()
-        begins[0] = True
+        begins = rows.select(pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in AGGREGATE_KEY))
+        starts = begins.to_series().arg_true()
+        taken_back = rows["corrects"].is_not_null() if rows["corrects"].null_count() < rows.height else starts.clear()
         _follow(
-            self._numbers(rows.select(AGGREGATE_KEY).filter(begins)),
-            (begins.cast(pl.Int32).cum_sum() - 1).to_numpy(),
+            self._numbers(rows.select(pl.col(AGGREGATE_KEY).gather(starts))),
+            starts.append(pl.Series([rows.height], dtype=starts.dtype)).to_numpy(),
             rows["before_quanta"].fill_null(0).to_numpy(),
             rows["after_quanta"].to_numpy(),
-            rows["corrects"].is_null().cast(pl.Int8).to_numpy(),
+            taken_back.cast(pl.Int8).to_numpy(),
             self._standing,
             self._laps,
         )
@@ -167,21 +166,23 @@ def _move(
 @compiled
 def _follow(
     aggregate: Numbers,
-    run: Numbers,
+    starts: npt.NDArray[np.uint32],
     before: npt.NDArray[np.int64],
     after: npt.NDArray[np.int64],
-    stands: npt.NDArray[np.int8],
+    taken_back: npt.NDArray[np.int8],
     standing: npt.NDArray[np.int64],
     laps: npt.NDArray[np.int16],
 ) -> None:
-    for i in range(len(run)):
-        number = aggregate[run[i]]
-        start = standing[number, 0]
-        left = start - before[i]  # wraps beyond 64 bits, as does the next line
-        if (start < 0) != (before[i] < 0) and (left < 0) != (start < 0):
-            laps[number] += 1 if start >= 0 else -1
-        end = left + after[i]
-        if (left < 0) == (after[i] < 0) and (end < 0) != (left < 0):
-            laps[number] += 1 if left >= 0 else -1
-        standing[number, 0] = end
-        standing[number, 1] += 1 if stands[i] else -1
+    """Row by row; rows from one of `starts` to the next are of one aggregate. Without `taken_back` none takes another back."""
+    for place in range(len(aggregate)):
+        number = aggregate[place]
+        quanta, events = standing[number, 0], standing[number, 1]
+        for i in range(starts[place], starts[place + 1]):
+            left = quanta - before[i]  # wraps beyond 64 bits, as does the next step
+            if (quanta < 0) != (before[i] < 0) and (left < 0) != (quanta < 0):
+                laps[number] += 1 if quanta >= 0 else -1
+            quanta = left + after[i]
+            if (left < 0) == (after[i] < 0) and (quanta < 0) != (left < 0):
+                laps[number] += 1 if left >= 0 else -1
+            events += -1 if len(taken_back) > 0 and taken_back[i] else 1
+        standing[number, 0], standing[number, 1] = quanta, events

@@ -99,9 +99,9 @@ class SeenEvents:
         """
         hashed = _hash_rows(ids)
         before = len(self)
-        number = self._ids.add(hashed["id_hash"].to_numpy())
-        if len(self) - before == hashed.height:  # every row is an event of its own, and new
-            self._keep(number, hashed["content_hash"])
+        self._ids.add(hashed["id_hash"].to_numpy())
+        if len(self) - before == hashed.height:  # every row is an event of its own, and new, so they are numbered in a row
+            self._keep(slice(before, len(self)), hashed["content_hash"])
         else:
             self._add(_unite(hashed))
 
@@ -143,7 +143,7 @@ class SeenEvents:
             return
         self._keep(self._ids.add(fingerprints["id_hash"].to_numpy()), fingerprints["content_hash"])
 
-    def _keep(self, number: Numbers, content: pl.Series) -> None:
+    def _keep(self, number: Numbers | slice, content: pl.Series) -> None:
         """Note the contents of the ids with these numbers."""
         if len(self) > len(self._contents):
             self._make_room(max(len(self), int(len(self._contents) * _GROWTH)))
