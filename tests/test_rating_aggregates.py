@@ -121,7 +121,7 @@ def arrivals(draw: st.DrawFn) -> tuple[str, list[list[Point]]]:
     return aggregation, [points[start:end] for start, end in pairwise(cuts)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(arrivals())
 def test_a_period_costs_what_the_plain_rule_says_for_every_order_and_cut(case: tuple[str, list[list[Point]]]) -> None:
     aggregation, batches = case

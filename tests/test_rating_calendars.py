@@ -92,7 +92,7 @@ MOMENTS = st.one_of(
 UNITS = st.sampled_from([("minute", 0), ("second", 0), ("hour", 2), ("minute", 1)])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(windows(), st.sampled_from(ZONES), UNITS, st.sampled_from([None, "end"]), MOMENTS, st.integers(0, 3000))
 def test_the_parts_of_an_event_are_what_a_walk_over_the_clock_counts_and_add_up(
     window_list: list[Window], zone: str, unit: tuple[str, int], time_is: str | None, moment: datetime, quanta: int
@@ -115,7 +115,7 @@ def test_the_parts_of_an_event_are_what_a_walk_over_the_clock_counts_and_add_up(
     assert set(desk.postings["reported_quanta"].drop_nulls()) <= {quanta}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     windows(), st.sampled_from(ZONES), MOMENTS, st.integers(0, 100_000), st.sampled_from([(60, 6), (1, 1), (30, 10), (60, 60)])
 )

@@ -182,7 +182,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     events=EVENTS,
     units=st.integers(0, 250),
