@@ -7,9 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from pipelines.broker import embedded_broker
 from tests.kafka import KafkaNode, closing_kafka, missing
+
+# No example has to be quick: the first one compiles loops, and the machine may have other work.
+settings.register_profile("boss", deadline=None, max_examples=50)
+settings.load_profile("boss")
 
 
 @pytest.fixture(scope="session")

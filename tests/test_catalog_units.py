@@ -81,7 +81,7 @@ def prices(draw: st.DrawFn, model: str) -> Price:
 
 @pytest.mark.parametrize("rounding", [None, "up", "down", "half_up"])
 @pytest.mark.parametrize("model", MODELS)
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_the_converted_total_is_priced(model: str, rounding: str | None, data: st.DataObject) -> None:
     price = data.draw(prices(model))

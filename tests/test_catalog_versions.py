@@ -183,7 +183,7 @@ def written_books(draw: st.DrawFn) -> tuple[str, list[tuple[Decimal | None, Deci
 
 
 @given(written=written_books())
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_valid_book_survives_publishing_unchanged(
     tmp_path_factory: pytest.TempPathFactory, written: tuple[str, list[tuple[Decimal | None, Decimal]]]
 ) -> None:

@@ -212,7 +212,7 @@ one_fee = st.tuples(st.decimals("0", "500", places=3).map(str), days, st.one_of(
 histories = st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), st.lists(one_fee, min_size=1, max_size=4), max_size=4)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(histories)
 def test_start_plus_movements_is_end_and_the_next_month_starts_there(fees: dict[str, list[Fee]]) -> None:
     with duckdb.connect(":memory:") as connection:

@@ -132,7 +132,7 @@ decimals = st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**30
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(decimals)
 def test_a_quantity_is_read_exactly_as_a_number_and_as_a_string(number: Decimal) -> None:
     ways = [str(number).replace("E+", "e"), f"{number:f}", str(number)]
@@ -141,7 +141,7 @@ def test_a_quantity_is_read_exactly_as_a_number_and_as_a_string(number: Decimal)
     assert decode(*[raw(f'"{way}"') for way in ways]).events["data.minutes"].to_list() == ways
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(decimals, min_size=1, max_size=8))
 def test_a_number_reads_the_same_whatever_stands_beside_it(numbers: list[Decimal]) -> None:
     texts = [f"{number:f}" for number in numbers]
@@ -394,7 +394,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.binary(max_size=30) | json_values.map(lambda value: json.dumps(value).encode()), max_size=6))
 def test_whatever_comes_in_every_event_is_read_or_rejected_and_good_ones_survive(values: list[bytes]) -> None:
     decoded = decode(event(id="first"), *values, event(id="last"))

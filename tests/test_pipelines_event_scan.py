@@ -137,7 +137,7 @@ def messages(draw: st.DrawFn) -> bytes:
     return value
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(messages(), max_size=4))
 def test_both_roads_read_the_same_whatever_comes(values: Sequence[bytes]) -> None:
     scanned(*values)

@@ -197,7 +197,7 @@ STORIES = st.lists(
 
 
 # Whole bill runs are slow, so a story that fails is told as it is and not shortened.
-@settings(max_examples=5, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=5, phases=[Phase.explicit, Phase.generate])
 @given(story=STORIES, model=st.sampled_from(["graduated", "volume"]))
 def test_the_invoices_of_any_story_say_what_was_taken_rounded_once(
     tmp_path_factory: pytest.TempPathFactory, story: list[tuple[str, int, int]], model: str
@@ -238,7 +238,7 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
 RUNS = st.lists(st.decimals(min_value=-50, max_value=50, places=4), min_size=1, max_size=8)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(taken=RUNS, currency=st.sampled_from(["CNY", "JPY", "KWD"]))
 def test_over_any_runs_the_paid_amounts_add_up_to_the_rounded_sum(
     connection: duckdb.DuckDBPyConnection, taken: list[Decimal], currency: str

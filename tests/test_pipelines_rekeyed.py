@@ -173,7 +173,7 @@ VALUES = st.lists(MEMBERS, max_size=6).map(lambda members: b"[%s]" % b",".join(m
 ).map(b"\n".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(VALUES, min_size=1, max_size=5), st.sampled_from([1, 2, 4, 7]))
 def test_whatever_comes_each_event_goes_on_once_and_is_read_as_before(
     roster: Roster, values: list[bytes], partitions: int

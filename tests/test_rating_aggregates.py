@@ -121,7 +121,7 @@ def arrivals(draw: st.DrawFn) -> tuple[str, list[list[Point]]]:
     return aggregation, [points[start:end] for start, end in pairwise(cuts)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(arrivals())
 def test_a_period_costs_what_the_plain_rule_says_for_every_order_and_cut(case: tuple[str, list[list[Point]]]) -> None:
     aggregation, batches = case
@@ -138,7 +138,7 @@ def test_a_period_costs_what_the_plain_rule_says_for_every_order_and_cut(case: t
     assert desk.total("share") == desk.total() * Decimal("0.2")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(arrivals())
 def test_points_are_rebuilt_from_the_rows_of_the_ledger(case: tuple[str, list[list[Point]]]) -> None:
     aggregation, batches = case

@@ -224,7 +224,7 @@ def events_of(story: list[Any]) -> list[Row]:
     return rows
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     story=st.lists(ORDERS, min_size=1, max_size=14),
     cuts=st.lists(st.integers(1, 14), max_size=4),

@@ -137,7 +137,7 @@ def test_a_cost_with_too_large_a_total_refuses_the_event_and_not_the_batch() -> 
 CALLS = st.lists(st.tuples(st.integers(0, 40), st.sampled_from("abc"), st.booleans(), st.booleans()), max_size=12)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(calls=CALLS, cuts=st.sets(st.integers(1, 11)), order=st.randoms())
 def test_what_is_owed_to_carriers_is_what_their_tariffs_say_of_the_calls_that_stand(
     calls: list[tuple[int, str, bool, bool]], cuts: set[int], order: object

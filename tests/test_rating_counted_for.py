@@ -129,7 +129,7 @@ def price_of(name: str, total: int) -> Decimal:
     return Decimal(min(total, 40) * 3 + (max(total - 40, 0) + 7 if total > 40 else 0))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(sorted(MODELS)),
     st.lists(st.tuples(st.sampled_from(USERS[:3]), st.integers(0, 60), st.booleans()), min_size=1, max_size=8),

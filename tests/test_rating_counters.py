@@ -77,7 +77,7 @@ def test_what_is_known_only_in_part_has_not_begun() -> None:
     assert counters.before(keys).rows() == [(None, 0)] * 3
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     batches=st.lists(
         st.lists(st.tuples(*[st.sampled_from("ab")] * 3, st.integers(-9, 9), st.integers(-50, 50)), max_size=12), max_size=6

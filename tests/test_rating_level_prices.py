@@ -67,7 +67,7 @@ def prices(draw: st.DrawFn) -> Price:
     return Price(model, bands, Decimal(draw(st.integers(0, 4))), None, False, draw(st.decimals(0, 1, places=6)), Decimal(0))
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(prices(), st.sampled_from([CHANGES, HEIGHTS]), st.data())
 def test_a_period_costs_what_its_level_costs_over_time_however_cut_ordered_and_retracted(
     price: Price, aggregation: str, data: st.DataObject

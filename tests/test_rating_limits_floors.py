@@ -99,7 +99,7 @@ def test_usage_that_is_taken_back_brings_the_floor_back() -> None:
     assert paid(till, "2026-10") == Decimal(100)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     quantities=st.lists(st.integers(0, 400), max_size=5),
     floor=st.decimals("0", "200", places=2),

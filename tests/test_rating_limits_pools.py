@@ -182,7 +182,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     events=EVENTS,
     units=st.integers(0, 250),

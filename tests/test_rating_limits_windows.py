@@ -207,7 +207,7 @@ def test_partners_have_no_part_in_it() -> None:
 QUANTITIES = st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["acme-1", "acme-2"]), st.integers(0, 120)), max_size=8)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     events=QUANTITIES,
     amount=st.integers(1, 300),

@@ -23,7 +23,7 @@ def by_plain_rule(number: str | None, prefixes: dict[str, int]) -> int | None:
     return next((prefixes[plain[:end]] for end in range(len(plain), 0, -1) if plain[:end] in prefixes), None)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(digits, unique=True, max_size=20), st.lists(numbers, min_size=1, max_size=20))
 def test_the_longest_prefix_is_found_among_all_that_nest(drawn: list[str], called: list[str | None]) -> None:
     prefixes = {prefix: cell for cell, prefix in enumerate(drawn)}

@@ -56,7 +56,7 @@ tariffs = st.builds(
 uses = st.lists(st.tuples(st.decimals(0, 99, places=SCALE), st.decimals(0, 10**6, places=16)), min_size=1, max_size=10)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(tariffs, uses, st.data())
 def test_each_event_costs_what_it_brings_however_cut_and_ordered(
     tariff: Tariff, used: list[tuple[Decimal, Decimal]], data: st.DataObject

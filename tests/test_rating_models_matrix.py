@@ -33,7 +33,7 @@ used = st.tuples(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.dictionaries(values, prices, max_size=6), prices, st.lists(used, min_size=1, max_size=12), st.data())
 def test_each_event_costs_the_price_of_its_values_however_cut_and_ordered(
     cells: dict[tuple[str, str], Decimal],

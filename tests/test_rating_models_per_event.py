@@ -117,7 +117,7 @@ tariffs = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(tariffs, st.lists(st.decimals(0, 400, places=SCALE), min_size=1, max_size=8), st.data())
 def test_each_call_costs_what_its_increments_say_however_batches_are_cut(
     tariff: Tariff, calls: list[Decimal], data: st.DataObject
@@ -132,7 +132,7 @@ def test_each_call_costs_what_its_increments_say_however_batches_are_cut(
     assert desk.postings["after_quanta"][-1] == int(sum(calls, Decimal(0)).scaleb(SCALE))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(tariffs, st.lists(st.decimals(0, 400, places=SCALE), min_size=1, max_size=8), st.data())
 def test_without_an_allowance_the_order_of_calls_does_not_matter(
     tariff: Tariff, calls: list[Decimal], data: st.DataObject

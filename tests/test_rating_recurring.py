@@ -123,7 +123,7 @@ def test_a_discount_and_a_share_apply_to_fees_too() -> None:
     ]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.decimals(0, 1000, places=18), st.integers(1, 30), st.integers(1, 99))
 def test_a_month_cut_at_any_day_costs_what_its_parts_cost(fee: Decimal, day: int, licences: int) -> None:
     whole = posted(fees(str(fee), licences=licences))

@@ -164,7 +164,7 @@ PRICES: list[dict[str, Any]] = [
 ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     price=st.sampled_from(PRICES),
     before=st.lists(st.integers(0, 30), max_size=4),
@@ -255,7 +255,7 @@ class Phone:
         self.desk.rate(row)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     price=st.sampled_from(GROWING),
     steps=st.lists(STEPS, min_size=2, max_size=16),

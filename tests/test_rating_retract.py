@@ -45,7 +45,7 @@ def as_row(step: Step) -> Row:
     return retraction(f"no-{step}", step) if isinstance(step, str) else as_event(step)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(stories())
 def test_what_is_taken_back_leaves_no_trace_in_the_totals(case: tuple[str, list[list[Step]]]) -> None:
     aggregation, batches = case

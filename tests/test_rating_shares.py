@@ -68,7 +68,7 @@ def due(kind: str, units: int) -> Decimal:
 
 
 @pytest.mark.parametrize("kind", ["gross", "margin", "tiers", "per_unit"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     usage=st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=1, max_size=8),
     cuts=st.sets(st.integers(1, 9)),

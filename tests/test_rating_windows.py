@@ -72,7 +72,7 @@ def charged(quantity: int) -> int:
     return min(min(left, 10) * 3 + max(left - 10, 0), 40)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     used=st.lists(st.tuples(st.integers(0, 100), st.integers(0, 25), st.booleans()), min_size=1, max_size=25),
     within=st.sampled_from(["hour", "day"]),
