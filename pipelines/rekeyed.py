@@ -97,7 +97,7 @@ class Rekeyer:
     def _read(self, values: Sequence[bytes]) -> pl.DataFrame:
         """`came_in`, `message`, `owner` (null: nobody) and `mixed`, whether its message mixes partitions; a row per event."""
         read = read_messages(values, [], self._max_event_bytes)
-        owner = self._keys.of_all(read["subject"], read["occurred_at"]).alias("owner")
+        owner = self._keys.of_all(read["subject"], read["occurred_at"], read["type"]).alias("owner")
         events = read.select("came_in", "message").with_columns(owner)
         if events.height == len(values) and (events["came_in"].diff().drop_nulls() == 1).all():
             return events.with_columns(mixed=pl.lit(False))

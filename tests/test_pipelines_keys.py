@@ -72,23 +72,15 @@ def test_what_cannot_be_read_has_some_key_and_unknown_subjects_have_their_own(ro
     assert [key for key, _ in keyed] == [b"", b"", b"", b"None", b"nobody", b"pine"]
 
 
-def test_an_account_by_its_own_name_has_the_key_of_its_root(roster: Roster) -> None:
-    below = roster.accounts.filter(account_id="qingshan").with_columns(
+def test_a_column_of_events_gets_the_keys_that_each_would_get(moved: Roster) -> None:
+    below = moved.accounts.filter(account_id="qingshan").with_columns(
         account_id=pl.lit("qs-labs"), parent_id=pl.lit("qingshan")
     )
-    keys = Keys(replace(roster, accounts=pl.concat([roster.accounts, below])))
-    assert [keys.of(name, None) for name in ("qs-labs", "qingshan", "lantian")] == ["qingshan", "qingshan", "lantian"]
-
-
-def test_a_name_that_a_subscription_goes_by_is_not_taken_for_an_account(roster: Roster) -> None:
-    named = roster.identifiers.filter(identifier="conf-lantian").with_columns(identifier=pl.lit("qingshan"))
-    assert Keys(replace(roster, identifiers=pl.concat([roster.identifiers, named]))).of("qingshan", None) == "lantian"
-
-
-def test_a_column_of_events_gets_the_keys_that_each_would_get(moved: Roster) -> None:
-    subjects = ["conf-lantian", "conf-qingshan", "nobody", None, "qingshan", "sub-lantian"] * 2
-    times = ["2026-10-14T23:59:59Z"] * 5 + [None] * 2 + ["2026-10-15T00:00:00Z"] * 5
-    moments = read_times(pl.Series(times, dtype=pl.String))
-    found = Keys(moved).of_all(pl.Series(subjects, dtype=pl.String), moments)
-    assert found.to_list() == [Keys(moved).of(subject, time) for subject, time in zip(subjects, times, strict=True)]
-    assert found.null_count() == 4
+    keys = Keys(replace(moved, accounts=pl.concat([moved.accounts, below])))
+    subjects = ["conf-lantian", "conf-qingshan", "nobody", None, "qingshan", "sub-lantian", "qs-labs"] * 3
+    times = ["2026-10-14T23:59:59Z"] * 7 + [None] * 7 + ["2026-10-15T00:00:00Z"] * 7
+    kinds = ["meeting.ended", "boss.balance.topup", None] * 7
+    columns = [pl.Series(column, dtype=pl.String) for column in (subjects, times, kinds)]
+    found = keys.of_all(columns[0], read_times(columns[1]), columns[2]).to_list()
+    assert found == [keys.of(*event) for event in zip(subjects, times, kinds, strict=True)]
+    assert {*found} == {"qingshan", "lantian", None}

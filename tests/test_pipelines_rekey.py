@@ -49,12 +49,14 @@ def assert_each_once(shop: Workspace, events: int) -> None:
 
 
 def assert_in_order(source: Sequence[Any], sent_on: Sequence[Any], events: int) -> None:
-    """Each event came on once, by its account's partition, and those of an account and a source partition in their order."""
+    """Each event came on, by its account's partition, and those of an account and a source partition first in their order."""
     came_by = {number: (partition, place) for place, (partition, _, number) in enumerate(events_in(source))}
-    arrived = events_in(sent_on)
-    assert sorted(number for _, _, number in arrived) == list(range(events))
+    arrived: dict[int, tuple[int, str]] = {}
+    for partition, subject, number in events_in(sent_on):
+        arrived.setdefault(number, (partition, subject))
+    assert sorted(arrived) == list(range(events))
     last: dict[tuple[str, int], int] = {}
-    for partition, subject, number in arrived:
+    for number, (partition, subject) in arrived.items():
         account = ACCOUNTS[subject]
         assert partition == partitions_of([account], PARTITIONS)[0]
         source_partition, place = came_by[number]
@@ -104,6 +106,7 @@ def test_what_nobody_disturbs_is_sent_once_and_in_order_and_told_in_numbers(
     found = asyncio.run(read_topic(kafka, topic))
     assert sum(record.value is None for record in found) == sum(value is None for _, value, _ in sent.messages) > 0
     assert_in_order(asyncio.run(read_topic(kafka, source)), found, 3_000)
+    assert len(events_in(found)) == 3_000
     stage.send_signal(signal.SIGTERM)
     assert wait_for(stage) == 0, log.read_text()
     split = int(float(re.findall(r"^boss_rekey_split_total (.*)$", metrics, re.MULTILINE)[0]))
@@ -115,6 +118,31 @@ def test_what_nobody_disturbs_is_sent_once_and_in_order_and_told_in_numbers(
     stage.terminate()
     assert wait_for(stage) == 0, log.read_text()
     assert len(asyncio.run(read_topic(kafka, topic))) == len(found)
+
+
+def test_a_frozen_process_is_replaced_and_does_no_harm_when_it_goes_on(
+    kafka: str, topic: str, shop: Workspace, tmp_path: Path
+) -> None:
+    source, log = f"{topic}-devices", tmp_path / "rekey.log"
+    send_devices(kafka, source, devices(1_200))
+    frozen = start_rekey(shop, kafka, source, topic, log, module="tests.rekey_killed")
+    wait_until(lambda: "event='keys'" in log.read_text())
+    frozen.send_signal(signal.SIGSTOP)
+    other = start_rekey(shop, kafka, source, topic, log, module="tests.rekey_killed")
+    send_devices(kafka, source, devices(1_200, first=1_200))
+    wait_until(lambda: numbers_in(kafka, topic) == {*range(2_400)})  # its session of one second is over
+    frozen.send_signal(signal.SIGCONT)
+    send_devices(kafka, source, devices(1_200, first=2_400))
+    wait_until(lambda: numbers_in(kafka, topic) == {*range(3_600)})
+    for stage in (frozen, other):
+        stage.terminate()
+    assert [wait_for(stage) for stage in (frozen, other)] == [0, 0], log.read_text()
+    assert_in_order(asyncio.run(read_topic(kafka, source)), asyncio.run(read_topic(kafka, topic)), 3_600)
+    assert "Traceback" not in log.read_text()
+
+
+def numbers_in(kafka: str, topic: str) -> set[int]:
+    return {number for _, _, number in events_in(asyncio.run(read_topic(kafka, topic)))}
 
 
 def test_rekey_waits_for_its_broker_and_stops_without_it(topic: str, shop: Workspace, tmp_path: Path) -> None:

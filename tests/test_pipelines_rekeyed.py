@@ -186,7 +186,7 @@ def test_whatever_comes_each_event_goes_on_once_and_is_read_as_before(
     after = read_messages([str_or(piece.value) for _, piece in sent], [], MOST_BYTES)
     columns = ["message", "subject", "reason", "detail"]
     assert sorted(before.select(columns).rows(), key=str) == sorted(after.select(columns).rows(), key=str)
-    owner = keys.of_all(after["subject"], after["occurred_at"])
+    owner = keys.of_all(after["subject"], after["occurred_at"], after["type"])
     for came_in, key in zip(after["came_in"], owner, strict=True):
         if key is not None:
             assert sent[came_in][0] == partitions_of([key], partitions)[0]
