@@ -75,7 +75,8 @@ def preview(workspace: Workspace, period: Period, progress: Progress = silent) -
         limits = compile_limits(book, roster, compile_terms(book, roster))
         added = _post(connection, ledger, period, limits, starts)
         progress(f"{period}: making lines and invoices")
-        computed = compute_run(connection, period, added, read_reached(connection), billing_dates(roster.accounts, period))
+        reached = read_reached(connection, period)
+        computed = compute_run(connection, period, added, reached, billing_dates(roster.accounts, period))
     return BillRun(
         message=f"{_counts(computed.outcomes)} Nothing was written.",
         period=period,

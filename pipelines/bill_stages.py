@@ -1,7 +1,7 @@
 """What a bill run computes: from one snapshot of the ledger to lines, invoices and outcomes, in SQL, writing nothing.
 
-reached -> cut, held_cut -> unbilled (view) -> charges -> failures -> net_lines -> invoice_taxes -> lines
-                                            -> balance_payments                                  -> invoices -> outcomes
+sources -> reached -> cut, held_cut -> unbilled (view) -> charges -> failures -> net_lines -> invoice_taxes -> lines
+                                                       -> balance_payments                         -> invoices -> outcomes
 """
 
 from __future__ import annotations
@@ -61,8 +61,9 @@ def run_stream(period: Period) -> str:
     return f"run:{period}"
 
 
-def read_reached(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
-    """POSITIONS of the snapshot."""
+def read_reached(connection: duckdb.DuckDBPyConnection, period: Period) -> pl.DataFrame:
+    """POSITIONS of the snapshot. Makes the table `sources`, which the totals of the run for `period` are read from too."""
+    make_tables(connection, ["sources"], period)
     return POSITIONS.select(run_query(connection, load_query("reached")))
 
 
@@ -86,7 +87,7 @@ def compute_run(
     """All tables of the run for `period`.
 
     Args:
-        connection: A warehouse of one snapshot; gets the run's tables.
+        connection: A warehouse of one snapshot, with the table `sources`; gets the run's tables.
         added: POSTINGS of the run itself, at offsets 0, 1, 2 ... of its stream. Those of an account that fails are charged
             like the others and, like its usage, billed later.
         reached: POSITIONS of the snapshot without the run's own stream.
@@ -97,7 +98,7 @@ def compute_run(
     """
     positions = with_own(reached, period, added)
     add_table(connection, "billing_dates", dates)
-    prepare_cut(connection, period, added, positions)
+    prepare_cut(connection, period, added, positions, whole=True)
     make_tables(connection, STAGES[STAGES.index("charges") :], period)
     for check in RUN_CHECKS:
         require_none(connection, check, period)
@@ -113,17 +114,32 @@ def compute_run(
     )
 
 
-def prepare_cut(connection: duckdb.DuckDBPyConnection, period: Period, added: pl.DataFrame, reached: pl.DataFrame) -> None:
+def prepare_cut(
+    connection: duckdb.DuckDBPyConnection, period: Period, added: pl.DataFrame, reached: pl.DataFrame, *, whole: bool = False
+) -> None:
     """Make the view `unbilled`: the rows that the run for `period` bills, at or below the positions `reached`.
 
     Works the same for a run that is being computed (`added` are its rows) and for one that is final (`added` is empty, its
     rows are in the ledger).
+
+    Args:
+        whole: `reached` are the positions of the snapshot itself. Then rows of months that no run has looked at need not be
+            compared with any position, which is quicker; the view is the same.
     """
     add_table(connection, "quantity_units", _QUANTITY_UNITS)
     add_table(connection, "run_postings", POSTINGS.select(added))
     add_table(connection, "reached", POSITIONS.select(reached))
     make_tables(connection, ["cut", "held_cut"], period)
-    connection.execute(f"create or replace view unbilled as {load_query('unbilled')}")
+    columns = ", ".join(POSTINGS.names())
+    if not whole:
+        connection.execute(f"create or replace view cut_postings as select {columns} from postings")
+        connection.execute(f"create or replace view unbilled as {load_query('unbilled')}")
+        return
+    last_run = run_query(connection, "select max(after_month) as after_month from cut")["after_month"][0]
+    months = {"after_month": last_run or "", "through_month": str(period)}
+    connection.execute(f"create or replace view cut_postings as {_filled(load_query('older'), months)}")
+    both = f"{_filled(load_query('fresh'), months)} union all select {columns}, late from ({load_query('unbilled')})"
+    connection.execute(f"create or replace view unbilled as {both}")
 
 
 def make_tables(connection: duckdb.DuckDBPyConnection, names: list[str], period: Period) -> None:
@@ -157,6 +173,13 @@ def with_own(reached: pl.DataFrame, period: Period, added: pl.DataFrame) -> pl.D
     own = {"stream": run_stream(period), "stream_partition": 0, "through_offset": added.height - 1}
     others = reached.filter(pl.col("stream") != run_stream(period))
     return pl.concat([others, POSITIONS.build([own])]).sort("stream", "stream_partition")
+
+
+def _filled(text: str, months: Mapping[str, str]) -> str:
+    """The text with its `$named` months written into it: a view takes no parameters, and files of other months are skipped."""
+    for name, month in months.items():
+        text = text.replace(f"${name}", f"'{month}'")
+    return text
 
 
 def _params(text: str, period: Period) -> Mapping[str, object] | None:

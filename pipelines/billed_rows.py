@@ -29,7 +29,7 @@ def view_billed_rows(connection: duckdb.DuckDBPyConnection, period: Period) -> b
         connection, "select stream, stream_partition, through_offset from runs where period = $period", params
     )
     final = not positions.is_empty()
-    reached = POSITIONS.select(positions) if final else read_reached(connection)
+    reached = POSITIONS.select(positions) if final else read_reached(connection, period)
     prepare_cut(connection, period, POSTINGS.empty(), reached)
     failed = run_query(connection, "select account_id from outcomes where period = $period and outcome = 'failed'", params)
     add_table(connection, "failed_accounts", failed if final else failed.clear())

@@ -82,7 +82,7 @@ def run_checks(workspace: Workspace) -> pl.DataFrame:
         add_ledger_views(connection)
         for name, query in LEDGER_COMPARISONS.items():
             results.append(_compare(connection, name, None, ledger.queries.check_text(query)))
-        prepare_cut(connection, AFTER_ALL, POSTINGS.empty(), read_reached(connection))
+        prepare_cut(connection, AFTER_ALL, POSTINGS.empty(), read_reached(connection, AFTER_ALL), whole=True)
         for name, query in PAYMENT_COMPARISONS.items():
             results.append(_compare(connection, name, None, invoicing.queries.load_check(query)))
         for period in final_periods(opened):

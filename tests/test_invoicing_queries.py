@@ -53,7 +53,7 @@ def test_every_stage_and_check_has_its_text_and_every_text_is_used() -> None:
     named = {*STAGES, *(f"checks/{name}" for name in [*RUN_CHECKS, *LEDGER_CHECKS])}
     compared = {f"checks/{path.stem}" for path in TEXTS if path.stem.startswith("compare_")}  # by pipelines/checks.py
     line = {"line_rows", "line_postings", "line_tiers", "line_terms", "line_parties"}
-    single = {"unbilled", "reached", "totals", "used_keys", "limit_costs", *line}
+    single = {"sources", "unbilled", "fresh", "older", "reached", "totals", "used_keys", "limit_costs", *line}
     assert {str(path.relative_to(FOLDER).with_suffix("")) for path in TEXTS} == named | single | compared
     assert all(load_query(name) for name in named)
 

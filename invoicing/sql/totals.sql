@@ -1,31 +1,28 @@
 -- One row per currency and role: what the ledger holds and where all of it is. For revenue nothing may be left over:
 -- ledger_amount = later_amount + billed_amount + failed_amount + run_amount, exactly, over the whole history.
 -- Shares and costs are settled, not invoiced; they are listed so that the numbers can be compared with the statements.
--- in:   postings, run_postings, cut, lines, runs, charges, failures, draft_lines
+-- in:   sources (of the whole snapshot), run_postings, lines, runs, charges, failures, draft_lines
 -- out:  currency, role, ledger_rows, ledger_amount, later_amount (usage of later months), billed_amount (lines of finalised
 --       runs), failed_amount (left out by this run), run_amount (lines of this run), difference (null unless revenue)
 -- args: period
 with known as (
     select
-        postings.stream,
-        postings.stream_partition,
-        postings.stream_offset,
-        postings.charge,
-        postings.usage_month,
-        postings.currency,
-        postings.role,
-        postings.amount
-    from postings
+        sources.currency,
+        sources.role,
+        sources.ledger_rows,
+        sources.ledger_amount,
+        sources.later_amount
+    from sources
     union all
     select
-        run_postings.stream,
-        run_postings.stream_partition,
-        run_postings.stream_offset,
-        run_postings.charge,
-        run_postings.usage_month,
         run_postings.currency,
         run_postings.role,
-        run_postings.amount
+        cast(1 as bigint) as ledger_rows,
+        run_postings.amount as ledger_amount,
+        case
+            when run_postings.charge = 'usage' and run_postings.usage_month > $period then run_postings.amount
+            else cast(0 as decimal(38, 18))
+        end as later_amount
     from run_postings
 ),
 
@@ -33,21 +30,10 @@ held as (
     select
         known.currency,
         known.role,
-        cast(count(*) as bigint) as ledger_rows,
-        cast(sum(known.amount) as decimal(38, 18)) as ledger_amount,
-        cast(
-            sum(
-                case
-                    when known.charge = 'usage' and known.usage_month > cut.through_month then known.amount
-                    else cast(0 as decimal(38, 18))
-                end
-            ) as decimal(38, 18)
-        ) as later_amount
+        cast(sum(known.ledger_rows) as bigint) as ledger_rows,
+        cast(sum(known.ledger_amount) as decimal(38, 18)) as ledger_amount,
+        cast(sum(known.later_amount) as decimal(38, 18)) as later_amount
     from known
-    inner join cut
-        on known.stream = cut.stream
-        and known.stream_partition = cut.stream_partition
-    where known.stream_offset <= cut.through_offset
     group by known.currency, known.role
 ),
 
