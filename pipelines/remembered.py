@@ -43,12 +43,17 @@ class Remembered:
         self._newest: str | None = None
         self._since: str | None = None  # usage months before this one are known of single accounts only
         self._complete: set[str] = set()  # these accounts
+        self._version: int | None = None  # of the ledger that is remembered, while nothing else is
         self.counters, self.seen, self.balances = Counters(), SeenEvents(), Balances()
         self._points: Points | None = None  # which are needed says the book
 
     def rebuild(self) -> None:
-        """Read everything again from the ledger."""
+        """Read everything again from the ledger, unless nothing has moved since: sources may be assigned twice."""
         started = time.perf_counter()
+        version = self._postings.version()
+        if version == self._version:
+            return
+        self._version = None
         self._newest = newest_month(self._postings)
         self._since = None if self._newest is None else str(Period.parse(self._newest).plus(-self._months))
         self._complete = set()
@@ -58,6 +63,7 @@ class Remembered:
         self._read(Part(since=self._since))
         self.seen.add(order_ids(self._postings))
         self.balances.load(balance_moves(self._postings))
+        self._version = version
         if not structlog.is_configured():
             return  # a command, not a worker: nobody reads a log
         log.info(
@@ -84,6 +90,7 @@ class Remembered:
         Args:
             events: EVENTS, with or without `retracts`. What a retraction takes back may be of any age.
         """
+        self._version = None  # what is about to be rated may never be committed
         if self._since is None:
             return
         # A usage period may have begun in the month before; no zone is more than a day away from UTC.
@@ -108,6 +115,7 @@ class Remembered:
 
     def advance(self, rated: Rated, terms: Terms) -> None:
         """Take over what was rated, once it is in the ledger. When a new month begins, the oldest one is let go."""
+        self._version = None
         self.counters.advance(rated.postings)
         self.seen.remember(rated.postings)
         moves = rated.postings.filter(pl.col("role").is_in(BALANCE_ROLES))

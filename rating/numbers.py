@@ -70,7 +70,8 @@ class NumberedKeys:
 
     def _grow_table(self, bits: int) -> None:
         self._shift = np.uint64(64 - bits)
-        self._table = np.full(1 << bits, -1, np.int32)
+        self._table = np.empty(1 << bits, np.int32)
+        _empty(self._table)
         if self._used:
             _fill(self._table, self._shift, self._keys, self._used)
 
@@ -174,6 +175,13 @@ def _add(table: Numbers, shift: np.uint64, keys: Keys, used: int, wanted: Keys, 
             used += 1
         found[i] = number
     return used
+
+
+@compiled
+def _empty(table: Numbers) -> None:
+    """Compiled, because a large table takes seconds, and other threads must keep a session alive meanwhile."""
+    for place in range(len(table)):
+        table[place] = -1
 
 
 @compiled

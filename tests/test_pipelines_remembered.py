@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 import polars as pl
 import pytest
 
-from ledger.state import EVENT_COLUMNS, aggregate_totals
+import pipelines.remembered
+from ledger.state import EVENT_COLUMNS, Part, aggregate_totals, usage_rows
+from ledger.table import LedgerTable
 from pipelines.rater import Rater, RateResult
 from pipelines.remembered import Remembered
 from pipelines.settings import Limits
@@ -128,3 +131,31 @@ def test_counters_of_one_pass_are_the_sums_that_the_ledger_says(tmp_path: Path) 
     totals = aggregate_totals(shop.ledger.postings)
     assert known.counters.before(totals).rows() == totals.select("after_quanta", "events").rows()
     assert totals.height > 10
+
+
+def test_a_ledger_is_read_again_only_when_it_or_the_memory_moved_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop(tmp_path / "shop")
+    reader = Reader(shop, 1)
+    values = usage(60, month=MONTHS[0])
+    reader.read(values[:40])
+    reads: list[Part] = []
+
+    def counted(postings: LedgerTable, part: Part) -> Iterator[pl.DataFrame]:
+        reads.append(part)
+        return usage_rows(postings, part)
+
+    monkeypatch.setattr(pipelines.remembered, "usage_rows", counted)
+    reader.start()  # has rated since
+    reader.start()
+    reader.start()
+    assert len(reads) == 1
+    reader.read(values[40:50])
+    other = Reader(shop, 1)
+    assert len(reads) == 2
+    reader.start()
+    assert len(reads) == 3
+    other.offset = reader.offset
+    other.read(values[50:])
+    reader.start()  # another has written
+    assert len(reads) == 4
+    assert len(reader.rater._remembered.seen) == len(other.rater._remembered.seen)
