@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from rating.hierarchy import root_accounts
+from rating.ownership import Owners
 from rating.terms import Terms
 from schemas.roster import Roster
 
@@ -26,12 +27,13 @@ def keys_of_accounts(roster: Roster) -> pl.DataFrame:
     return root_accounts(roster.accounts).select("account_id", key="root_id")
 
 
-def owners_of_charges(terms: Terms, roster: Roster, partitions: int) -> pl.Series:
-    """For each row of `terms.usage` the partition that counts its account (Int32)."""
+def owners_of(terms: Terms, roster: Roster, partitions: int) -> Owners:
+    """The partition that counts each row of `terms.usage`, and each account."""
     keys = keys_of_accounts(roster)
     owner = pl.Series("owner", partitions_of(keys["key"].to_list(), partitions), pl.Int32)
     owned = keys.with_columns(owner).select("account_id", "owner")
-    return terms.usage.select("account_id").join(owned, on="account_id", how="left", maintain_order="left")["owner"]
+    charges = terms.usage.select("account_id").join(owned, on="account_id", how="left", maintain_order="left")["owner"]
+    return Owners(charges, owned)
 
 
 def partitions_of(keys: Sequence[str], partitions: int) -> npt.NDArray[np.int32]:

@@ -25,11 +25,12 @@ from ledger.book import Ledger
 from ledger.state import PostedRows, reject_keys
 from ledger.table import source_id
 from pipelines.decode import decode_batches
-from pipelines.partitions import owners_of_charges
+from pipelines.partitions import owners_of
 from pipelines.remembered import Remembered
 from pipelines.settings import Limits
 from pipelines.topic_life import Topic, keep_life
 from rating.batch import Rated, rate_batch
+from rating.ownership import Owners
 from rating.terms import Terms, compile_terms
 from schemas.balance import SESSION
 from schemas.book import Book
@@ -103,7 +104,7 @@ class Rater:
         self._remembered = Remembered(self._posted, limits.remember_months)
         self._compiled: tuple[tuple[int, int], Book, Terms] | None = None
         self._partitions: int | None = None
-        self._owners: pl.Series | None = None
+        self._owners: Owners | None = None
 
     def assign(self, sources: Sequence[Source], topic: Topic | None = None) -> dict[Source, int | None]:
         """Take over these sources, and only these: rebuild counters and ids from the ledger.
@@ -208,7 +209,7 @@ class Rater:
             book, roster = self._published.load()
             self._compiled = (book.version, roster.version), book, compile_terms(book, roster)
             if self._partitions is not None:
-                self._owners = owners_of_charges(self._compiled[2], roster, self._partitions)
+                self._owners = owners_of(self._compiled[2], roster, self._partitions)
         return self._compiled[1], self._compiled[2]
 
     def _new_part(self, batch: RawBatch) -> RawBatch:

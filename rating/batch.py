@@ -28,7 +28,7 @@ from rating.counters import Counters
 from rating.duplicates import drop_duplicates
 from rating.match import match_prices
 from rating.measure import measure_usage
-from rating.ownership import keep_own, keep_own_retractions
+from rating.ownership import Owners, keep_own, keep_own_retractions
 from rating.post import post_charges
 from rating.price import price_usage
 from rating.recalled import recall_dimensions
@@ -58,7 +58,7 @@ def rate_batch(
     *,
     posted: Posted | None = None,
     balances: Balances | None = None,
-    owners: pl.Series | None = None,
+    owners: Owners | None = None,
 ) -> Rated:
     """Rate one batch.
 
@@ -69,7 +69,7 @@ def rate_batch(
         points: The points of aggregates that need them; None: the book has no such meter, or nothing was rated before.
         posted: The ledger, to find what retractions take back; None: it is empty.
         balances: What prepaid accounts have left; None: nothing was ever paid in advance.
-        owners: For each row of `terms.usage` the partition that counts its account; None: there is nobody else who counts.
+        owners: The partition that counts each account; None: there is nobody else who counts.
 
     Returns:
         POSTINGS ordered by (stream, stream_partition, stream_offset, stream_row); REJECTS in arrival order.
@@ -86,7 +86,7 @@ def rate_batch(
     fresh = drop_duplicates(events, own.charged, terms, seen)
     ledger = posted or NothingPosted()
     back = keep_own_retractions(take_back(events, fresh.charged, terms, seen, ledger), events, terms, owners)
-    desk = Desk(events, ordered, fresh.charged, back, terms, balances or Balances(), seen)
+    desk = Desk(events, ordered, fresh.charged, back, terms, balances or Balances(), seen, owners)
     events = move_times(events, back.rows)
     if back.rows.height and terms.cells.height:
         events = recall_dimensions(events, back.rows, terms.meters)

@@ -58,6 +58,23 @@ def test_an_identifier_that_changed_hands_is_keyed_by_the_account_that_had_it_th
     assert Keys(moved).of("conf-lantian", time) == key
 
 
+@pytest.mark.parametrize(
+    ("kind", "subject", "key"),
+    [
+        ("boss.balance.topup", "lantian", "huaxing"),  # an account below another one
+        ("boss.balance.adjust", "conf-lantian", "huaxing"),
+        ("boss.reservation.release", "lantian", "huaxing"),
+        ("boss.balance.topup", "qingshan", "qingshan"),
+        ("boss.balance.topup", "nobody", "nobody"),
+    ],
+)
+def test_a_top_up_is_keyed_by_the_root_of_the_account_that_it_names(kind: str, subject: str, key: str, roster: Roster) -> None:
+    parent = pl.when(pl.col("account_id") == "lantian").then(pl.lit("huaxing")).otherwise("parent_id").alias("parent_id")
+    below = replace(roster, accounts=roster.accounts.with_columns(parent))
+    ((found, _),) = Keys(below).keyed([orjson.dumps({"type": kind, "subject": subject})])
+    assert found == key.encode()
+
+
 def test_what_cannot_be_read_has_some_key_and_unknown_subjects_have_their_own(roster: Roster) -> None:
     texts = [
         b"{",

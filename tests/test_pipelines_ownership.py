@@ -121,6 +121,61 @@ def test_events_of_unknown_subjects_keep_their_reason_wherever_they_come(shop: W
         assert dict(worker.rate(partition, meeting(partition, subject="nobody")).rejects) == {"unknown_subject": 1}
 
 
+def prepaid(folder: Path) -> Workspace:
+    """The shop with `qingshan` paying in advance."""
+    made = make_shop(folder)
+    file = made.roster_folder / "accounts.yaml"
+    file.write_text(file.read_text().replace("  - id: qingshan\n", "  - id: qingshan\n    charging: prepaid\n"))
+    made.publish()
+    return made
+
+
+def topup(event_id: str, subject: str = "qingshan", kind: str = "topup") -> bytes:
+    return orjson.dumps(
+        {
+            "specversion": "1.0",
+            "id": event_id,
+            "source": "/till",
+            "type": f"boss.balance.{kind}",
+            "subject": subject,
+            "time": "2026-10-05T01:00:00Z",
+            "data": {"amount": "50"},
+        }
+    )
+
+
+def topped_up(shop: Workspace) -> list[str]:
+    """Which events added money, in order of their rows; with a check that no number of a balance's rows is there twice."""
+    checks = run_checks(shop)
+    assert checks["agrees"].all(), checks
+    rows = shop.ledger().postings.scan().filter(role="balance").collect()
+    return rows.filter(pl.col("charge") != "deduct").sort("after_quanta")["event_id"].to_list()
+
+
+def test_a_top_up_by_another_partition_is_a_reject_and_counts_when_sent_again(tmp_path: Path) -> None:
+    shop = prepaid(tmp_path)
+    right, wrong = Worker(shop, OWNER), Worker(shop, OTHER)
+    assert dict(right.rate(OWNER, topup("a"), meeting(1)).rejects) == {}
+    assert dict(wrong.rate(OTHER, topup("b"), topup("c", "conf-qingshan", "adjust")).rejects) == {"wrong_partition": 2}
+    assert topped_up(shop) == ["a"]
+    told = open_rejects(shop.ledger())["detail"].to_list()
+    assert all(f"is counted on partition {OWNER}, and the event came by partition {OTHER};" in detail for detail in told)
+    assert dict(retry_rejects(shop, [], lambda _: None).rejects) == {}
+    assert topped_up(shop) == ["a", "b", "c"]
+
+
+def test_a_top_up_by_both_ways_counts_once_and_one_that_counted_is_a_duplicate(tmp_path: Path) -> None:
+    shop = prepaid(tmp_path)
+    worker = Worker(shop, *range(PARTITIONS))
+    both = [RawBatch(worker.stream, partition, [0], [topup("a")], [RECEIVED_MS]) for partition in (OTHER, OWNER)]
+    assert dict(worker.rater.process(both).rejects) == {"wrong_partition": 1}
+    worker.next |= {OTHER: 0, OWNER: 0}
+    again = worker.rate(OTHER, topup("a"))
+    assert (again.duplicates, dict(again.rejects)) == (1, {})
+    assert topped_up(shop) == ["a"]
+    assert open_rejects(shop.ledger()).is_empty()
+
+
 def test_a_file_has_no_partitions_and_is_not_asked_for_them(shop: Workspace) -> None:
     rater = Rater(shop, shop.ledger(), shop.settings.limits)
     rater.assign([("file:x", OTHER)])

@@ -8,7 +8,7 @@ from aiokafka.partitioner import murmur2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.partitions import owners_of_charges, partitions_of
+from pipelines.partitions import owners_of, partitions_of
 from pipelines.workspace import Workspace
 from rating.terms import compile_terms
 
@@ -24,6 +24,7 @@ def test_every_charge_of_a_book_is_counted_where_its_account_is(tmp_path: Path) 
     workspace.publish()
     book, roster = workspace.load()
     terms = compile_terms(book, roster)
-    owners = owners_of_charges(terms, roster, 5)
-    assert owners.to_list() == partitions_of(terms.usage["account_id"].to_list(), 5).tolist()
-    assert owners.n_unique() > 1
+    owners = owners_of(terms, roster, 5)
+    assert owners.charges.to_list() == partitions_of(terms.usage["account_id"].to_list(), 5).tolist()
+    assert owners.charges.n_unique() > 1
+    assert owners.accounts["account_id"].to_list() == roster.accounts["account_id"].to_list()

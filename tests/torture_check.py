@@ -70,7 +70,8 @@ COUNTS = {
     "wrong_rejects": """
         select count(*) from rejects left join (select distinct message, reason from poison) as poison using (message)
         where rejects.reason is distinct from poison.reason and (rejects.reason <> 'wrong_partition'
-            or (try_cast(decode(message) as json) ->> '$.id') not in (select event_id from sent))
+            or (try_cast(decode(message) as json) ->> '$.id')
+                not in (select event_id from sent union all select order_id from orders))
     """,
     **BALANCE_COUNTS,
 }

@@ -17,6 +17,7 @@ from rating.balance.rows import post_changes
 from rating.balance.settle import prepare_quotes, settle
 from rating.balance.units import Covered, cover_units, reported
 from rating.counters import Counters
+from rating.ownership import Owners
 from rating.rejects import REJECTED
 from rating.retract import Retracted
 from rating.seen import SeenEvents
@@ -43,16 +44,18 @@ class Desk:
         terms: Terms,
         balances: Balances,
         seen: SeenEvents,
+        owners: Owners | None = None,
     ) -> None:
         """
         Args:
             events: EVENTS with `event`.
             ordered: Which of them are about balances.
             charged: CHARGED.
+            owners: Who counts which account; None: there is nobody else.
         """
         self._terms, self._balances, self._back = terms, balances, back
         self._refused: set[int] = set()
-        read = read_orders(events.filter(ordered), terms, seen) if ordered.any() else NOTHING_READ
+        read = read_orders(events.filter(ordered), terms, seen, owners) if ordered.any() else NOTHING_READ
         self.duplicates = read.duplicates
         self.rejected = read.rejected
         self._orders = read.orders

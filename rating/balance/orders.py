@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import polars as pl
 from pydantic import ValidationError
 
+from rating.ownership import Owners, reject_misplaced_orders
 from rating.rejects import REJECTED
 from rating.seen import CONTENT, SeenEvents, fingerprint_events
 from rating.terms import Terms
@@ -62,11 +63,12 @@ def is_order() -> pl.Expr:
     return pl.col("event_type").str.starts_with(RESERVED)
 
 
-def read_orders(events: pl.DataFrame, terms: Terms, seen: SeenEvents) -> Read:
+def read_orders(events: pl.DataFrame, terms: Terms, seen: SeenEvents, owners: Owners | None = None) -> Read:
     """The orders among these events, in order of arrival, each only once.
 
     Args:
         events: EVENTS with `event`, those whose type is BOSS's own.
+        owners: Who counts which account's balance; None: whoever has the event.
     """
     if events.is_empty():
         return Read([], REJECTED.empty(), 0)
@@ -80,8 +82,14 @@ def read_orders(events: pl.DataFrame, terms: Terms, seen: SeenEvents) -> Read:
             understood.append(_understand(row, payers.get(row["event"]), accounts, terms))
         except _Wrong as problem:
             wrong.append({"event": row["event"], "reason": problem.reason.value, "detail": problem.sentence})
-    fresh, differing, duplicates = _without_duplicates(understood, events, seen)
-    return Read(fresh, REJECTED.build(wrong + differing), duplicates)
+    # before duplicates: of an event that came by both ways the one at its owner's counts
+    names = {"event": [order.event for order in understood], "account_id": [order.account_id for order in understood]}
+    told = pl.DataFrame(names, schema={"event": pl.UInt32, "account_id": pl.String})
+    misplaced = reject_misplaced_orders(told, events, owners, seen)
+    elsewhere = set(misplaced["event"])
+    own = [order for order in understood if order.event not in elsewhere]
+    fresh, differing, duplicates = _without_duplicates(own, events, seen)
+    return Read(fresh, pl.concat([REJECTED.build(wrong + differing), misplaced]), duplicates)
 
 
 def contents(orders: list[Order], events: pl.DataFrame) -> pl.DataFrame:
