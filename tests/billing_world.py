@@ -12,6 +12,7 @@ from catalog.versions import publish_book, publish_roster
 from ledger.table import source_id
 from pipelines.bill_run import BillRun, finalize, run
 from pipelines.workspace import Workspace
+from rating.balance.accounts import Balances
 from rating.batch import rate_batch
 from rating.counters import Counters
 from rating.seen import SeenEvents
@@ -74,6 +75,7 @@ class Office:
         self.taxes = taxes if taxes is not None else {"standard": "0.06"}
         self._counters = Counters()
         self._seen = SeenEvents()
+        self._balances = Balances()
         self._offset = 0
         self.publish()
 
@@ -93,10 +95,11 @@ class Office:
         """Rate the events into the ledger, as one batch of the source file:test."""
         book, roster = self.workspace.load()
         batch = arriving(*events, offset=self._offset)
-        rated = rate_batch(batch, compile_terms(book, roster), self._counters, self._seen)
+        rated = rate_batch(batch, compile_terms(book, roster), self._counters, self._seen, balances=self._balances)
         assert rated.rejects.is_empty(), rated.rejects
         self._counters.advance(rated.postings)
         self._seen.remember(rated.postings)
+        self._balances.advance(rated.postings)
         self._append(rated.postings, len(events))
         return rated.postings
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from schemas.period import Period
+from tests.balance_world import topup
 from tests.billing_world import DECEMBER, NOVEMBER, OCTOBER, Office, minutes_world, used, with_fee
 from tests.rating_world import World, instant, tiers
 
@@ -15,7 +16,7 @@ GOLDEN = Path(__file__).parent / "golden" / "bill_run"
 
 
 def company() -> World:
-    """Graduated minutes and a monthly fee in CNY, a negotiated discount, a yen customer and a dinar customer."""
+    """Graduated minutes and a monthly fee in CNY, a negotiated discount, a prepaid, a yen and a dinar customer."""
     world = with_fee(minutes_world(), "199.99")
     world.prices[0]["model"] = "graduated"
     steps = tiers(("100", "0.13"), ("1000", "0.07"), (None, "0.031"))
@@ -27,6 +28,7 @@ def company() -> World:
         world.account(account, country="CN", currency=currency, billing_day=15)
         world.subscription(f"{account}-1", account, plan_id=currency)
     world.subscriptions[0]["licences"] = 3
+    world.account("mira", name="Mira", charging="prepaid").subscription("mira-1", "mira")
     return world
 
 
@@ -35,7 +37,9 @@ def rated_and_billed(root: Path) -> Office:
     office = Office(root, company(), taxes={"standard": "0.06", "JPY": "0.1"})
     office.rate(*(used(f"a{number}", "33") for number in range(40)))
     office.rate(used("b", "1500", "beta-1"), used("k", "7", "kaze-1", "2026-10-20"), used("n", "1000", "noor-1", "2026-10-20"))
+    office.rate(topup("t", "20", "2026-10-01", subject="mira"), used("m", "123", "mira-1"))
     office.bill(OCTOBER)
+    office.rate(used("m2", "40", "mira-1", "2026-11-09"), used("m3", "5", "mira-1"))
     office.rate(used("late", "50"), used("c", "120", day="2026-11-09"), used("k2", "3", "kaze-1", "2026-11-20"))
     office.world.subscriptions[1]["active_to"] = instant("2026-11-11")
     office.publish()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from cli import app
-from invoicing.queries import load_query
+from invoicing.queries import load_check, load_query
 from pipelines.bill_run import preview
 from pipelines.rerate import rerate
 from pipelines.warehouse import add_ledger_views, open_warehouse
@@ -235,6 +235,44 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
         yield opened
 
 
+def currencies(*names: str) -> pl.DataFrame:
+    digits = {"CNY": 2, "JPY": 0, "KWD": 3}
+    rows = [(name, Decimal(10 ** digits[name]), Decimal(1).scaleb(-digits[name])) for name in names]
+    schema: dict[str, pl.DataType] = {"currency": pl.String(), "factor": pl.Decimal(5, 0), "unit": pl.Decimal(5, 4)}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+@pytest.mark.parametrize(
+    ("taken", "paid", "due", "wrong"),
+    [
+        ("0.004", "0.00", "10", False),  # with 0.40 JPY in the month before, which is no whole yen
+        ("0.006", "0.01", "9.99", False),
+        ("-0.006", "-0.01", "10.01", False),
+        ("0.004", "0.01", "9.99", True),  # more than was taken
+        ("0.006", "0.00", "10", True),  # less
+        ("0.006", "0.01", "10", True),  # said and not taken off
+    ],
+)
+def test_an_invoice_that_does_not_take_off_what_was_taken_is_found(
+    connection: duckdb.DuckDBPyConnection, taken: str, paid: str, due: str, wrong: bool
+) -> None:
+    now: dict[str, Any] = {"account_id": "acme", "currency": "CNY", "outcome": "invoiced"}
+    before = {"account_id": "acme", "currency": "JPY", "period": "2026-10", "outcome": "invoiced"}
+    amounts = {"total_amount": Decimal(10), "paid_amount": Decimal(paid), "due_amount": Decimal(due)}
+    payment = [("acme", "CNY", Decimal(taken), Decimal(paid))]
+    columns: dict[str, pl.DataType] = {"account_id": pl.String(), "currency": pl.String()}
+    columns |= {"taken_amount": pl.Decimal(38, 18), "paid_amount": pl.Decimal(38, 4)}
+    connection.register("currencies", currencies("CNY", "JPY"))
+    connection.register("runs", pl.DataFrame({"period": ["2026-10"]}))
+    connection.register("outcomes", OUTCOMES.build([before | {"taken_amount": Decimal("0.4")}]))
+    connection.register("invoices", INVOICES.build([before | {"paid_amount": Decimal(0)}]))
+    connection.register("balance_payments", pl.DataFrame(payment, schema=columns, orient="row"))
+    connection.register("draft_outcomes", OUTCOMES.build([now | {"taken_amount": Decimal(taken)}]))
+    connection.register("draft_invoices", INVOICES.build([now | amounts]))
+    found = connection.execute(load_check("invoices_take_off_payments"), {"period": "2026-11"}).fetchall()
+    assert [row[0] for row in found] == (["acme"] if wrong else [])
+
+
 RUNS = st.lists(st.decimals(min_value=-50, max_value=50, places=4), min_size=1, max_size=8)
 
 
@@ -243,10 +281,7 @@ RUNS = st.lists(st.decimals(min_value=-50, max_value=50, places=4), min_size=1, 
 def test_over_any_runs_the_paid_amounts_add_up_to_the_rounded_sum(
     connection: duckdb.DuckDBPyConnection, taken: list[Decimal], currency: str
 ) -> None:
-    digits = {"CNY": 2, "JPY": 0, "KWD": 3}[currency]
-    money = {"factor": Decimal(10**digits), "unit": Decimal(1).scaleb(-digits)}
-    kinds: dict[str, pl.DataType] = {"currency": pl.String(), "factor": pl.Decimal(5, 0), "unit": pl.Decimal(5, 4)}
-    connection.register("currencies", pl.DataFrame([{"currency": currency} | money], schema=kinds))
+    connection.register("currencies", currencies(currency))
     connection.register("failures", pl.DataFrame(schema={"account_id": pl.String}))
     invoices: list[dict[str, Any]] = []
     outcomes: list[dict[str, Any]] = []

@@ -1,5 +1,5 @@
 -- Accounts whose invoice does not take off what their balance has paid, or says more or less than what was taken: over all
--- invoices together the two may differ by no more than half a minor unit, and the amount due is the rest of the total.
+-- invoices in its currency the two may differ by no more than half a minor unit, and the amount due is the rest of the total.
 -- in:   draft_invoices, draft_outcomes, balance_payments, outcomes, invoices, runs, currencies
 -- out:  account_id, taken_amount, outcome_amount (the same as its outcome tells it), all_taken, all_paid (over all runs),
 --       total_amount, due_amount
@@ -11,30 +11,31 @@ with final_runs as (
 ),
 
 told as (
-    select outcomes.account_id, outcomes.taken_amount, cast(0 as decimal(38, 4)) as paid_amount
+    select outcomes.account_id, outcomes.currency, outcomes.taken_amount, cast(0 as decimal(38, 4)) as paid_amount
     from outcomes
     inner join final_runs on outcomes.period = final_runs.period
     where outcomes.taken_amount is not null
     union all
-    select draft_outcomes.account_id, draft_outcomes.taken_amount, cast(0 as decimal(38, 4)) as paid_amount
+    select draft_outcomes.account_id, draft_outcomes.currency, draft_outcomes.taken_amount, cast(0 as decimal(38, 4)) as paid_amount
     from draft_outcomes
     where draft_outcomes.taken_amount is not null
     union all
-    select invoices.account_id, cast(0 as decimal(38, 18)) as taken_amount, invoices.paid_amount
+    select invoices.account_id, invoices.currency, cast(0 as decimal(38, 18)) as taken_amount, invoices.paid_amount
     from invoices
     inner join final_runs on invoices.period = final_runs.period
     union all
-    select draft_invoices.account_id, cast(0 as decimal(38, 18)) as taken_amount, draft_invoices.paid_amount
+    select draft_invoices.account_id, draft_invoices.currency, cast(0 as decimal(38, 18)) as taken_amount, draft_invoices.paid_amount
     from draft_invoices
 ),
 
 summed as (
     select
         told.account_id,
+        told.currency,
         cast(sum(told.taken_amount) as decimal(38, 18)) as all_taken,
         cast(sum(told.paid_amount) as decimal(38, 4)) as all_paid
     from told
-    group by told.account_id
+    group by told.account_id, told.currency
 )
 
 select
@@ -46,7 +47,9 @@ select
     draft_invoices.total_amount,
     draft_invoices.due_amount
 from draft_outcomes
-inner join summed on draft_outcomes.account_id = summed.account_id
+inner join summed
+    on draft_outcomes.account_id = summed.account_id
+    and draft_outcomes.currency = summed.currency
 left join balance_payments on draft_outcomes.account_id = balance_payments.account_id
 left join draft_invoices on draft_outcomes.account_id = draft_invoices.account_id
 left join currencies on draft_outcomes.currency = currencies.currency
