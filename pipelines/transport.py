@@ -278,9 +278,14 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             self._forget_all(list(revoked))
 
     async def wait_empty(self) -> None:
-        """Before partitions are given away and at shutdown: commit now instead of waiting for the timer."""
-        if not await self.wiring.drain():
-            self._unacked_messages.clear()  # nobody will acknowledge them any more; the next worker reads them again
+        """Before partitions are given away and at shutdown: commit now instead of waiting for the timer.
+
+        What is not acknowledged then never will be: it was dropped from Faust's queue, or from the sink by a second seek, and
+        is read again after the next one. Faust would wait for it for ever, because its agent still holds the last message.
+        """
+        await self.wiring.drain()
+        self.deliveries.close()
+        self._unacked_messages.clear()
         await super().wait_empty()
 
     async def perform_seek(self) -> None:

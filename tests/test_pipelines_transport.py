@@ -7,9 +7,11 @@ import logging
 from collections import defaultdict, deque
 from types import SimpleNamespace
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 from aiokafka.structs import TopicPartition
+from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,6 +94,27 @@ def test_published_offsets_never_pass_an_unacknowledged_delivery(steps: list[int
         pending = [other for other in ends if other not in acknowledged]
         assert published == 1 + max((e for e in ends if not pending or e < pending[0]), default=-1)
     assert not made._acked[USAGE_0]
+
+
+@pytest.mark.parametrize("drained", [True, False])
+def test_nobody_waits_for_a_message_that_was_dropped_and_will_never_be_acknowledged(
+    drained: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def drain() -> bool:
+        return drained
+
+    async def wait_for_the_unacknowledged(made: Any) -> None:
+        waited_for.append(len(made._unacked_messages))
+
+    class Message:
+        """Faust keeps weak references; its agent, here we, a strong one to the last message."""
+
+    last, waited_for, made = Message(), list[int](), consumer()
+    made.wiring, made.deliveries, made._unacked_messages = SimpleNamespace(drain=drain), opened({0: 9}), WeakSet([last])
+    monkeypatch.setattr(driver.Consumer, "wait_empty", wait_for_the_unacknowledged)
+    asyncio.run(made.wait_empty())
+    assert waited_for == [0]
+    assert not made.deliveries.admit(delivery([10], follows=9)), "what was read before the partitions are given away is stale"
 
 
 class FakeKafka:

@@ -6,6 +6,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
@@ -59,6 +60,20 @@ class Wound:
     waiting: dict[int, int]
 
 
+class Diary(Counter[str]):
+    """Counts deeds, and writes each with its time into a file."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self._file = file
+
+    def __setitem__(self, deed: str, times: int) -> None:
+        if times:
+            with self._file.open("a") as out:
+                out.write(f"{datetime.now(UTC):%H:%M:%S} {deed} {times}\n")
+        super().__setitem__(deed, times)
+
+
 class Torture:
     """Feeds a workspace's topic and torments its workers. What it counted is read from its fields afterwards."""
 
@@ -66,7 +81,7 @@ class Torture:
         self, plan: Plan, world: World, kafka: str, nodes: Sequence[KafkaNode], folder: Path, disk: Disk | None = None
     ) -> None:
         self.plan = plan
-        self.deeds: Counter[str] = Counter()
+        self.deeds = Diary(folder / "diary.log")
         self.unexplained: list[str] = []
         self.recoveries: list[float] = []
         """Seconds from each kill to the moment when every partition with messages waiting had moved on."""
@@ -195,8 +210,9 @@ class Torture:
             return
         positions = self._positions()
         self._still = (time.monotonic(), positions)
-        if positions == before and any(at < self.feed.reached[p] for p, at in positions.items()):
-            self.deeds["embedded broker lost the group's leader"] += mend_group(self._embedded, GROUP)
+        behind = any(at < self.feed.reached[p] for p, at in positions.items())
+        if positions == before and behind and mend_group(self._embedded, GROUP):
+            self.deeds["embedded broker lost the group's leader"] += 1
 
     def _positions(self) -> dict[int, int]:
         """Last offset in the ledger of every partition that was sent to, -1 where there is none."""
