@@ -48,8 +48,9 @@ class Outcome:
         return [*counted, *self.unexplained()]
 
     def unexplained(self) -> list[str]:
-        crew = self.run.crew
-        return [*self.run.unexplained, *self.run.commands.unexplained, *crew.unexplained, *crew.strange_lines()]
+        run = self.run
+        of_crews = [fault for crew in (run.crew, run.rekeyers) for fault in (*crew.unexplained, *crew.strange_lines())]
+        return [*run.unexplained, *run.commands.unexplained, *of_crews]
 
     def table(self) -> str:
         """The figures of the run, one a line."""
@@ -59,8 +60,9 @@ class Outcome:
             ("broker", f"{self.broker}, seed {run.plan.seed}"),
             ("events", f"{found.events:,} good, {run.feed.poisoned:,} poisoned"),
             ("seconds", f"{self.seconds:.0f}"),
-            ("kills", run.crew.kills.total()),
+            ("kills", run.crew.kills.total() + run.rekeyers.kills.total()),
             *((f"  {point}", count) for point, count in run.crew.kills.items()),
+            *((f"  boss rekey: {point}", count) for point, count in run.rekeyers.kills.items() if run.plan.rekey),
             *sorted(run.deeds.items()),
             ("ended by a full disk", run.crew.starved),
             ("fenced", run.crew.fenced),
@@ -95,7 +97,7 @@ def torture(plan: Plan, folder: Path, *, brokers: int = 0, small_disk: bool = Fa
         run.run()
         seconds = time.monotonic() - started
         verdict = check_ledger(ledger, run.feed.noted)
-    if not run.feed.resent and verdict.rejects != run.feed.poisoned:
+    if not run.feed.resent and not plan.rekey and verdict.rejects != run.feed.poisoned:
         run.unexplained.append(f"{run.feed.poisoned} poisoned messages were sent, and {verdict.rejects} rejects found")
     if disk is None:
         run.deeds["may not mount: ledger never read-only"] += 1
@@ -131,6 +133,7 @@ def main() -> int:
     parser.add_argument("--brokers", type=int, choices=[1, 3], default=1, help="how many, with --kafka")
     parser.add_argument("--brokers-only", action="store_true", help="the kills are those of brokers; workers are left alone")
     parser.add_argument("--lives", type=int, default=0, help="how often the topic is created again, or given more partitions")
+    parser.add_argument("--rekey", action="store_true", help="messages have no key and go through `boss rekey`; with --kafka")
     parser.add_argument("--small-disk", action="store_true", help="the ledger on a disk in memory, which is full now and then")
     parser.add_argument("--points", action="store_true", help="kill a worker at each point in turn; other deeds once")
     parser.add_argument("--folder", type=Path, help="an empty folder to keep everything in")
@@ -140,7 +143,9 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         if given.brokers_only and not given.kafka:
             parser.error("--brokers-only needs --kafka")
-        only = {"lives": given.lives, "points_only": given.points, "brokers_only": given.brokers_only}
+        if given.rekey and (given.lives or not given.kafka):
+            parser.error("--rekey needs --kafka, and a topic that stays the same")
+        only = {"lives": given.lives, "rekey": given.rekey, "points_only": given.points, "brokers_only": given.brokers_only}
         plan = Plan(given.events, given.kills, given.seed, **only)
         outcome = torture(plan, folder, brokers=given.brokers if given.kafka else 0, small_disk=given.small_disk)
         print(outcome.table())

@@ -142,6 +142,14 @@ def check_ledger(ledger: Path, noted: Path) -> Verdict:
         )
 
 
+def missing(ledger: Path, noted: Path) -> int:
+    """How much of what was sent is not in the ledger yet."""
+    if not all(DeltaTable.is_deltatable(str(ledger / table)) for table in ("postings", "rejects")):
+        return 1
+    found = check_ledger(ledger, noted)
+    return found.lost + found.rejects_lost + found.orders_lost
+
+
 def live_files(table: Path) -> list[Path]:
     """The files that the newest version of a table consists of."""
     return [table / uri.split(f"/{table.name}/", 1)[1] for uri in DeltaTable(table).file_uris()]

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -28,6 +28,19 @@ EXPLAINED = (FENCED, UNWRITABLE, MOVED)
 NOISE = ("Traceback", "level='error'", "level='critical'", "boss: ")
 HARMLESS = ("Thread keepalive is not responding", "logger='aiokafka")
 """Said by libraries after they were frozen, and while a broker is away."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a crew runs: a module that is `boss`, the command, and where and how it kills itself."""
+
+    module: str
+    command: str
+    points: Collection[str]
+    variable: str
+
+
+WORKER = Program("tests.torture_worker", "worker", POINTS, "TORTURE_POINT")
 
 
 @dataclass
@@ -59,7 +72,15 @@ class Worker:
 class Crew:
     """Keeps `wanted` workers running. One that dies is replaced and counted in `kills`; other ends are judged by their log."""
 
-    def __init__(self, workspace: Path, settings: Mapping[str, str], logs: Path, random: Random, clock: Path | None) -> None:
+    def __init__(
+        self,
+        workspace: Path,
+        settings: Mapping[str, str],
+        logs: Path,
+        random: Random,
+        clock: Path | None,
+        program: Program = WORKER,
+    ) -> None:
         """Args: `settings`, the environment, is looked at whenever one is started; `clock`: torture_clock's library."""
         self.workers: list[Worker] = []
         self.wanted = 1
@@ -67,12 +88,13 @@ class Crew:
         """Part of the new workers that will kill themselves at a point."""
         self.most_passes = 4
         """They do so when they pass it for the n-th time, n being at most this."""
-        self.kills: Counter[str] = Counter(dict.fromkeys(["at random", *POINTS], 0))
+        self.kills: Counter[str] = Counter(dict.fromkeys(["at random", *program.points], 0))
         self.fenced = self.starved = self.refused = 0
         self.topic_changed = False
         """Whether the topic is not the one that the workers' epoch means."""
         self.unexplained: list[str] = []
-        self._command = [sys.executable, "-m", "tests.torture_worker", "worker", "--workspace", str(workspace)]
+        self._program = program
+        self._command = [sys.executable, "-m", program.module, program.command, "--workspace", str(workspace)]
         self._settings = settings
         self._logs = logs
         self._random = random
@@ -123,13 +145,14 @@ class Crew:
         self._started += 1
         point, clock, environment = None, None, os.environ | self._settings
         if self._clock is not None:
-            clock = Clock(self._clock, self._logs / f"clock-{self._started:04}")
+            clock = Clock(self._clock, self._logs / f"{self._program.command}-clock-{self._started:04}")
             environment |= clock.environment
         if self._random.random() < self.armed:
-            fewest = min(self.kills[name] for name in POINTS)
-            point = self._random.choice([name for name in POINTS if self.kills[name] == fewest])
+            points = self._program.points
+            fewest = min(self.kills[name] for name in points)
+            point = self._random.choice([name for name in points if self.kills[name] == fewest])
             passes = 1 if point == "assigned" else self._random.randint(1, self.most_passes)
-            environment["TORTURE_POINT"] = f"{point}:{passes}"
+            environment[self._program.variable] = f"{point}:{passes}"
         process = subprocess.Popen(
             self._command,
             cwd=ROOT,
@@ -139,7 +162,7 @@ class Crew:
             stderr=subprocess.STDOUT,
             preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )
-        log = self._logs / f"worker-{self._started:04}.log"
+        log = self._logs / f"{self._program.command}-{self._started:04}.log"
         threading.Thread(target=_copy_log, args=(process, log), daemon=True).start()
         self.workers.append(Worker(process, log, point, clock))
 
@@ -162,7 +185,7 @@ class Crew:
         """Lines of the workers' logs that complain of something nobody did to them."""
         return [
             f"{log.name}: {line}"
-            for log in sorted(self._logs.glob("worker-*.log"))
+            for log in sorted(self._logs.glob(f"{self._program.command}-*.log"))
             for line in read_log(log).splitlines()
             if any(sign in line for sign in NOISE) and not any(part in line for part in (*EXPLAINED, *HARMLESS))
         ]

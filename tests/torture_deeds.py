@@ -52,11 +52,13 @@ class Deeds:
         chance: random.Random,
         done: Counter[str],
         look_after: Callable[[], None],
+        rekeyers: Crew,
     ) -> None:
         self.done = done
         self.most_workers = 3
         self._crew, self._commands, self._feed, self._world = crew, commands, feed, world
         self._nodes, self._disk, self._random, self._look_after = nodes, disk, chance, look_after
+        self._rekeyers = rekeyers
         self._heal_at: float | None = None
 
     def do_something(self) -> None:
@@ -73,6 +75,8 @@ class Deeds:
             self.publish: 2,
             self.rate_file: 2,
             self.kill_command: 1,
+            self.kill_rekeyer: 4 if self._rekeyers.wanted else 0,
+            self.stop_rekeyer: 1 if self._rekeyers.wanted else 0,
             self.forbid_writing: 1 if self._disk else 0,
             self.leave_no_room: 1 if self._disk and self._disk.small else 0,
             self.stop_broker: 1 if self._nodes else 0,
@@ -133,6 +137,20 @@ class Deeds:
         if worker.clock is not None:
             worker.clock.set(self._random.choice(STEPS))
             self.done["clock stepped"] += 1
+
+    # -------------------------------------------------------------------------------------- to a `boss rekey`
+
+    def kill_rekeyer(self, worker: Worker) -> None:
+        if (rekeyer := self._a_rekeyer()) is not None:
+            self.kill(rekeyer)
+
+    def stop_rekeyer(self, worker: Worker) -> None:
+        if (rekeyer := self._a_rekeyer()) is not None:
+            self.terminate(rekeyer)
+
+    def _a_rekeyer(self) -> Worker | None:
+        free = [worker for worker in self._rekeyers.workers if worker.doomed is None]
+        return self._random.choice(free) if free else None
 
     # ------------------------------------------------------------------------------------------- to the ledger
 

@@ -45,6 +45,7 @@ class Feed:
 
     Args:
         allowed: Asked before every chunk: how many events may be sent in all by now.
+        keyed: Whether messages have the key of their account; otherwise they go round the partitions.
     """
 
     def __init__(
@@ -58,7 +59,9 @@ class Feed:
         seed: int,
         allowed: Callable[[], int],
         codecs: Sequence[str | None] = (None,),
+        keyed: bool = True,
     ) -> None:
+        self._keyed = keyed
         self.sent = 0
         self.poisoned = 0
         self.resent = 0
@@ -175,7 +178,7 @@ class Feed:
         return pl.Series([value.replace(b'"id":"', b'"id":"%s-' % prefix.encode(), 1) for value in mine], dtype=pl.Binary)
 
     def _deliver(self, chunk: Chunk) -> None:
-        messages: list[Message] = chunk.messages
+        messages: list[Message] = chunk.messages if self._keyed else [(None, value) for _, value in chunk.messages]
         while True:
             try:
                 delivery = asyncio.run(send_messages(*self._place, messages, compression=next(self._codecs)))

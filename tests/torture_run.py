@@ -7,14 +7,16 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 
 from ledger.table import source_id
 from tests.kafka import KafkaNode
+from tests.torture_check import missing
 from tests.torture_clock import build_library
 from tests.torture_commands import Commands
-from tests.torture_crew import Crew, Worker
+from tests.torture_crew import Crew, Program, Worker
 from tests.torture_deeds import BROKER_DEED, SESSION_SECONDS, Deeds
 from tests.torture_disk import Disk
 from tests.torture_feed import CODECS, Feed
@@ -23,6 +25,8 @@ from tests.torture_topic import EPOCH, TopicLives
 from tests.torture_world import World
 
 TOPIC = "usage"
+UNKEYED_TOPIC = "raw"
+REKEY = Program("tests.rekey_killed", "rekey", ("keyed", "partly sent", "sent", "committed"), "REKEY_POINT")
 SETTLE_SECONDS = 180
 STOP_SECONDS = 30
 GROUP = "boss"
@@ -46,6 +50,8 @@ class Plan:
     flush_events: int = 2_000
     lives: int = 0
     """How often the topic is created again or given more partitions, spread over the run."""
+    rekey: bool = False
+    """Messages have no key and go through `boss rekey`, which is killed too."""
     points_only: bool = False
     """Every worker kills itself at a point, one point after the other; every other deed that is short is done once."""
     brokers_only: bool = False
@@ -96,18 +102,33 @@ class Torture:
             "BOSS_STREAM__SESSION_SECONDS": str(SESSION_SECONDS),
             "BOSS_STREAM__FLUSH_EVENTS": str(plan.flush_events),
             "BOSS_STREAM__PORT": "0",
+            "BOSS_REKEY__TOPIC": UNKEYED_TOPIC,
+            "BOSS_REKEY__PORT": "0",
             EPOCH: "1",
         }
         root = world.workspace.root
         self.crew = Crew(root, self._settings, logs, self._random, build_library(folder))
+        self.rekeyers = Crew(root, self._settings, logs, self._random, None, REKEY)
+        self.rekeyers.wanted = 2 if plan.rekey else 0
         if plan.points_only:
             self.crew.most_passes = 1  # events wait for kills, so a second batch might not come
         self.commands = Commands(root, self._settings, logs, self.deeds)
         codecs = CODECS if nodes else (None,)
         self.feed = Feed(
-            kafka, TOPIC, folder, world, events=plan.events, seed=plan.seed, allowed=self._allowed_events, codecs=codecs
+            kafka,
+            UNKEYED_TOPIC if plan.rekey else TOPIC,
+            folder,
+            world,
+            events=plan.events,
+            seed=plan.seed,
+            allowed=self._allowed_events,
+            codecs=codecs,
+            keyed=not plan.rekey,
         )
-        self._deeds = Deeds(self.crew, self.commands, self.feed, world, nodes, disk, self._random, self.deeds, self._look_after)
+        self._missing = partial(missing, world.workspace.ledger_folder, folder)
+        self._deeds = Deeds(
+            self.crew, self.commands, self.feed, world, nodes, disk, self._random, self.deeds, self._look_after, self.rekeyers
+        )
         self._deeds.most_workers = plan.most_workers
         self._errands = deque(self._deeds.each_once() if plan.points_only else [])
         self._lives = TopicLives(
@@ -143,6 +164,7 @@ class Torture:
         finally:
             self._deeds.heal()
             self.crew.abandon()
+            self.rekeyers.abandon()
             self.commands.abandon()
         for check in ("check", "verify"):
             self.commands.begin("ledger", check)
@@ -155,7 +177,7 @@ class Torture:
     @property
     def _kills(self) -> int:
         """Those that the plan counts."""
-        return self.deeds[BROKER_DEED] if self.plan.brokers_only else self.crew.kills.total()
+        return self.deeds[BROKER_DEED] if self.plan.brokers_only else self.crew.kills.total() + self.rekeyers.kills.total()
 
     def _allowed_events(self) -> int:
         """Events and kills go hand in hand: a kill when nothing is on its way proves nothing."""
@@ -190,6 +212,8 @@ class Torture:
     def _look_after(self) -> None:
         plan = self.plan
         self.crew.armed = 0.0 if plan.brokers_only or not self._tormenting else 1.0 if plan.points_only else ARMED
+        self.rekeyers.armed = self.crew.armed
+        self.rekeyers.look_after()
         for _ in range(self.crew.look_after()):
             reached = dict(self.feed.reached)
             self._wounds.append(
@@ -215,8 +239,8 @@ class Torture:
             self.deeds["embedded broker lost the group's leader"] += 1
 
     def _positions(self) -> dict[int, int]:
-        """Last offset in the ledger of every partition that was sent to, -1 where there is none."""
-        stream, sent = f"kafka:{TOPIC}@{self._settings[EPOCH]}", list(self.feed.reached)
+        """Last offset in the ledger of every partition that was sent to, -1 where there is none. Nothing with `rekey`."""
+        stream, sent = f"kafka:{TOPIC}@{self._settings[EPOCH]}", [] if self.plan.rekey else list(self.feed.reached)
         positions = self._ledger.positions([source_id(stream, p) for p in sent])
         return {p: -1 if (at := positions.get(source_id(stream, p))) is None else at for p in sent}
 
@@ -234,15 +258,16 @@ class Torture:
     def _come_to_rest(self) -> None:
         """Everything sent reaches the ledger without further harm, and every worker stops when asked to."""
         self._deeds.heal()
-        for worker in self.crew.workers:
+        for worker in [*self.crew.workers, *self.rekeyers.workers]:
             worker.wake()
         self.commands.finish(self._look_after)
         deadline = time.monotonic() + SETTLE_SECONDS
-        while any(at < self.feed.reached[p] for p, at in self._positions().items()):
+        while any(at < self.feed.reached[p] for p, at in self._positions().items()) or (self.plan.rekey and self._missing()):
             self._look_after()
             if time.monotonic() > deadline:
                 self.unexplained.append(f"the ledger stands still at {self._positions()} of {self.feed.reached}")
                 break
             time.sleep(0.1)
         self._look_after()
+        self.rekeyers.stop(STOP_SECONDS)
         self.crew.stop(STOP_SECONDS)
