@@ -68,7 +68,8 @@ def test_two_workers_share_a_topic_and_one_takes_over_from_a_frozen_one(
     assert_each_once(found, count)
     assert found["worker"].n_unique() == 2
     assert codes[1] == 0
-    assert codes[0] in (0, 1)  # 1: it had messages in hand, and the ledger did not take them from it
+    # 1: it had messages in hand, and the ledger did not take them from it; -SIGTERM: it was just ending for that
+    assert codes[0] in (0, 1, -signal.SIGTERM)
     if codes[0] == 1:
         assert "Fenced" in worker_log.read_text()
 
