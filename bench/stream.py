@@ -20,6 +20,7 @@ import os
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from usage_world import make_workspace, write_messages
 
 from ledger.table import source_id
 from pipelines.dev import dev_broker, worker_process
+from pipelines.partitions import partitions_of
 from pipelines.producer import send_messages
 from pipelines.topic import ensure_topic
 from pipelines.workspace import Workspace
@@ -192,30 +194,42 @@ def measure_latency(folder: Path, rate: int, seconds: float) -> tuple[object, ..
 
 
 async def _send_at(running: Workspace, rate: int, seconds: float, first: int) -> Sent:
-    """One batch per partition and tick, each sent at its time."""
+    """One batch per tick and partition, each sent at its time. Accounts come mixed, each on the partition of its key."""
     stream, sent = running.settings.stream, Sent()
     partitions = await ensure_topic(running.settings.kafka, stream.topic, stream.partitions)
-    each = max(1, round(rate * TICK_SECONDS / partitions))
+    each = max(1, round(rate * TICK_SECONDS))
     ticks = int(seconds / TICK_SECONDS)
-    _, values = write_messages(first, ticks * partitions * each)
+    parts = _by_tick_and_partition(first, ticks, each, partitions)
     producer = AIOKafkaProducer(bootstrap_servers=running.settings.kafka, max_batch_size=1 << 20, enable_idempotence=False)
     await producer.start()
     waiting = []
     started = time.perf_counter()
     for tick in range(ticks):
         await asyncio.sleep(max(0.0, started + tick * TICK_SECONDS - time.perf_counter()))
-        for partition in range(partitions):
-            batch, place = producer.create_batch(), (tick * partitions + partition) * each
-            for value in values[place : place + each]:
-                batch.append(timestamp=None, key=None, value=value)
+        for partition, messages in parts[tick].items():
+            batch = producer.create_batch()
+            for key, value in messages:
+                batch.append(timestamp=None, key=key, value=value)
             now = time.perf_counter()
-            waiting.append((partition, now, await producer.send_batch(batch, stream.topic, partition=partition)))
-    for partition, moment, future in waiting:
+            future = await producer.send_batch(batch, stream.topic, partition=partition)
+            waiting.append((partition, len(messages), now, future))
+    for partition, count, moment, future in waiting:
         reply = await future
-        sent.batches.append((partition, reply.offset + each - 1, each, moment))
+        sent.batches.append((partition, reply.offset + count - 1, count, moment))
     sent.seconds = time.perf_counter() - started
     await producer.stop()
     return sent
+
+
+def _by_tick_and_partition(first: int, ticks: int, each: int, partitions: int) -> list[dict[int, list[tuple[bytes, bytes]]]]:
+    """So many messages for every tick, by partition."""
+    keys, values = write_messages(first, ticks * each)
+    found: list[dict[int, list[tuple[bytes, bytes]]]] = [defaultdict(list) for _ in range(ticks)]
+    owner = partitions_of([key.decode() for key in keys], partitions)
+    order = pl.int_range(len(keys), eager=True).shuffle(seed=7).to_list()
+    for place, number in enumerate(order):
+        found[place // each][int(owner[number])].append((keys[number], values[number]))
+    return found
 
 
 def _record(running: Workspace, seen: list[tuple[float, dict[int, int]]], ended: threading.Event) -> None:

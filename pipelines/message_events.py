@@ -38,6 +38,11 @@ def read_messages(
     return pl.concat([read, slow]).sort("came_in", maintain_order=True).rechunk()
 
 
+def load_scanner() -> None:
+    """Compile the scanner, or load it, now: for a process that would otherwise do it while messages wait."""
+    read_messages([b'{"id":"1","data":{}}'], [], 1 << 20, scanned_bytes=0)
+
+
 def _told(scanned: Scanned, properties: Sequence[str]) -> pl.DataFrame:
     names = [*TEXTS, *(PROPERTY + name for name in properties)]
     time = TEXTS.index("time")

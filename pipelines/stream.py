@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ledger.lock import writer_lock
+from pipelines.message_events import load_scanner
 from pipelines.notices import Teller
 from pipelines.rater import Rater
 from pipelines.worker import run_stream
@@ -24,6 +25,7 @@ def run_worker(workspace: Workspace) -> int:
     if not settings.kafka:
         raise Refused("There is no Kafka to read from. Set BOSS_KAFKA, or start `boss dev`, which brings a small one.")
     workspace.versions()
+    load_scanner()
     with writer_lock(workspace.ledger_folder, exclusive=False):
         rater = Rater(workspace, workspace.ledger(), settings.limits)
         run_stream(rater, settings.kafka, settings.stream, workspace.login(), _teller(workspace))

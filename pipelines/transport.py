@@ -40,7 +40,7 @@ from pipelines.topic_life import Topic, TopicLife, check_life, read_life
 from schemas.errors import StreamMoved
 from schemas.usage import RawBatch
 
-FETCH_WAIT_MS = 100
+FETCH_WAIT_MS = 50
 """How long the broker may hold a fetch when there is nothing new; Faust's fixed 1500 would be added to every latency."""
 
 FETCHED_BYTES = 2 << 20

@@ -19,7 +19,7 @@ from typing import Any
 import faust
 import structlog
 
-from pipelines.allocator import return_freed_memory
+from pipelines.allocator import keep_what_lives, return_freed_memory
 from pipelines.health import Health
 from pipelines.leaving import exit_after
 from pipelines.login import OPEN, Login
@@ -204,6 +204,8 @@ class Worker:
 
     def _record(self, result: RateResult, seconds: float) -> None:
         """One flush reached the ledger."""
+        if not self.health.flushes:  # by now everything is loaded and compiled
+            keep_what_lives()
         self.health.record(result, seconds)
         if self._teller is not None:
             self._teller.hear(result.notices)
