@@ -20,7 +20,7 @@ def return_freed_memory() -> None:
     """From here on keep at most some megabytes of freed memory. Does nothing where the C library knows no such setting."""
     with suppress(OSError, AttributeError):
         adjust = ctypes.CDLL(None).mallopt
-        for setting, value in ((_ARENAS, 1), (_MAPPED_FROM, 1 << 19), (_KEPT, 1 << 20)):
+        for setting, value in ((_ARENAS, 1), (_MAPPED_FROM, 4 << 20), (_KEPT, 4 << 20)):
             adjust(setting, value)
 
 

@@ -26,6 +26,8 @@ _LONGEST_NUMBER = 300
 _UNMET = -2
 _TAIL = b"\0" * 8
 """No JSON holds a zero byte, so it ends every text, number and space: the loops need not look for the end."""
+_INSIDE = np.array([byte >= 32 and byte != 34 and byte != 92 for byte in range(256)])
+"""Of every byte, whether a text goes on with it."""
 _WORDS = np.frombuffer(b"truenullfalsedata", np.uint8)
 
 
@@ -66,7 +68,7 @@ def scan_messages(values: Sequence[bytes], fields: Sequence[str], properties: Se
         properties: Names inside `data` whose texts, numbers or truths are wanted. In `Scanned` they come after the fields.
         longest_event: A message with an event of more bytes is not plain.
     """
-    text = b"\0".join(values) + _TAIL
+    text = b"\0".join([*values, _TAIL[1:]])
     sizes = np.fromiter(map(len, values), np.int64, len(values))
     ends = np.cumsum(sizes + 1) - 1
     names = [name.encode() for name in (*fields, *properties)]
@@ -74,11 +76,12 @@ def scan_messages(values: Sequence[bytes], fields: Sequence[str], properties: Se
         np.frombuffer(b"".join(names) + _TAIL, np.uint8),
         np.cumsum([len(name) for name in names], dtype=np.int64),
     )
-    most, plain = text.count(b"{"), _are_utf8(values, text)
+    letters = np.frombuffer(text, np.uint8)
+    most, plain = int(np.count_nonzero(letters == 123)), _are_utf8(values, text)
     places, origin = np.empty((2 * len(names) + 2, most), np.int64), np.empty((2, most), np.int32)
     if len(text) > LONGEST_TEXT_BYTES:
         plain[:] = False
-    wanted = np.frombuffer(text, np.uint8), ends - sizes, ends, longest_event, named, name_ends, len(fields)
+    wanted = letters, ends - sizes, ends, longest_event, named, name_ends, len(fields)
     events = _scan(*wanted, places, origin, plain)
     return Scanned(text, origin[:, :events], places[:, :events], plain)
 
@@ -124,14 +127,14 @@ def _skip_text(text: Bytes, at: int) -> tuple[int, bool]:
     """(place of the closing quote of the text whose first character is at `at`, whether it has no escapes); -1: no text."""
     bare = True
     while True:
+        while _INSIDE[text[at]]:
+            at += 1
         byte = text[at]
         if byte == 34:
             return at, bare
         if byte < 32:
             return -1, False
         at += 1
-        if byte != 92:
-            continue
         bare = False
         byte = text[at]
         at += 1

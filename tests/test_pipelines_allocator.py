@@ -21,7 +21,7 @@ def memory():
 return_freed_memory()
 np.ones(3 << 20)  # from now on the C library would keep blocks of this size
 before = memory()
-blocks = [np.ones(1 << 18) for _ in range(100)]
+blocks = [np.ones(1 << 20) for _ in range(25)]
 last = np.ones(8)
 pieces = [bytearray(600) for _ in range(1000)]
 del blocks
