@@ -1,10 +1,12 @@
-"""The ledger as a whole: one folder with a table for each kind of row that BOSS keeps for good."""
+"""The ledger as a whole: a table, in a folder or in object storage, for each kind of row that BOSS keeps for good."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from ledger.objects import ObjectPlace
+from ledger.store import Store
 from ledger.table import LedgerTable
 from schemas.billing import INVOICES, LINES, OUTCOMES, RUNS, STATEMENT_LINES, STATEMENTS
 from schemas.frames import FrameSchema
@@ -50,6 +52,10 @@ _TABLES: dict[str, tuple[FrameSchema, str | None, list[str]]] = {
 """Table -> its columns, the column its folders are named by, and the order inside its files."""
 
 
-def open_ledger(folder: Path) -> Ledger:
-    """The ledger in `folder`. Touches nothing: a table comes into being with its first append."""
-    return Ledger(**{name: LedgerTable(folder / name, schema, by, order) for name, (schema, by, order) in _TABLES.items()})
+def open_ledger(place: Path | ObjectPlace) -> Ledger:
+    """The ledger in a folder or in object storage. Touches nothing: a table comes into being with its first append."""
+
+    def store(name: str) -> Path | Store:
+        return place / name if isinstance(place, Path) else place.table(name)
+
+    return Ledger(**{name: LedgerTable(store(name), schema, by, order) for name, (schema, by, order) in _TABLES.items()})

@@ -3,13 +3,14 @@
 An entry is one line of text, `<digest> <what was committed>`, and its digest is the SHA-256 of what follows the space, so
 anybody can check it with `sha256sum`. It is written beside the table before the commit, and the commit carries it too. Of the
 lines in the chain's files those count that the newest commit leads back to; one whose commit did not happen leads nowhere.
+In object storage, where nothing grows, each line is an object of its own, named by number and digest.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from deltalake import DeltaTable
 
+from ledger.store import Store
 from schemas.errors import BrokenPromise
 
 CHAIN_SOURCE = "chain/0"
@@ -27,8 +29,13 @@ CHAIN_SOURCE = "chain/0"
 
 CHAIN_FOLDER = "_chain"
 
+LOG_FOLDER = "_delta_log"
+
 SEGMENT_ENTRIES = 100_000
 """Entries per file of the chain."""
+
+FOLDER_ENTRIES = 1_000
+"""Entries per folder of the chain, where each is an object. A folder is what is read at a time."""
 
 DIGEST_LETTERS = 64
 
@@ -124,7 +131,7 @@ def origin_of(handle: DeltaTable) -> Head:
     return Head(0, digest_of(f"boss ledger table {handle.metadata().id}"))
 
 
-def read_head(path: Path, handle: DeltaTable) -> Head | None:
+def read_head(store: Store, handle: DeltaTable) -> Head | None:
     """The newest entry in the chain of the handle's version, as its commit says it. The newest commit is never cleaned up.
 
     Returns:
@@ -134,7 +141,7 @@ def read_head(path: Path, handle: DeltaTable) -> Head | None:
     if number is None:
         return origin_of(handle)
     for version in range(handle.version(), 0, -1):
-        commit = read_commit(path, version)
+        commit = read_commit(store, version)
         if commit is None:
             return None
         if commit.digest is not None and commit.entry is not None:
@@ -144,20 +151,21 @@ def read_head(path: Path, handle: DeltaTable) -> Head | None:
 
 @dataclass(frozen=True)
 class Commit:
-    """One file of the Delta log: the entry it carries, and the data files it really adds and removes."""
+    """One file of the Delta log: the entry it carries, and the data files and positions it really adds, removes and moves."""
 
     digest: str | None
     entry: Entry | None
     added: frozenset[str]
     removed: frozenset[str]
+    positions: Mapping[str, int]
 
 
-def read_commit(path: Path, version: int) -> Commit | None:
-    """A version's commit as it is in the log of the table in `path`; None when it is not there or cannot be read."""
+def read_commit(store: Store, version: int) -> Commit | None:
+    """A version's commit as it is in the log of the table; None when it is not there or cannot be read."""
     actions: list[dict[str, dict[str, str]]] = []
     try:
-        with (path / "_delta_log" / f"{version:020}.json").open(encoding="utf-8") as lines:
-            actions = [json.loads(line) for line in lines if line.strip()]
+        lines = store.read(f"{LOG_FOLDER}/{version:020}.json").decode().split("\n")
+        actions = [json.loads(line) for line in lines if line.strip()]
     except (OSError, ValueError):
         return None
     carried = next((action["commitInfo"].get("chain") for action in actions if "commitInfo" in action), None)
@@ -167,19 +175,20 @@ def read_commit(path: Path, version: int) -> Commit | None:
         parse_entry(text) if text else None,
         frozenset(action["add"]["path"] for action in actions if "add" in action),
         frozenset(action["remove"]["path"] for action in actions if "remove" in action),
+        {action["txn"]["appId"]: int(action["txn"]["version"]) for action in actions if "txn" in action},
     )
 
 
-def log_moved(path: Path, version: int) -> bool:
-    """Whether the log of the table in `path` has a commit after this version."""
-    return (path / "_delta_log" / f"{version + 1:020}.json").exists()
+def log_moved(store: Store, version: int) -> bool:
+    """Whether the log has a commit after this version. Of a remote store it is not asked: the commit itself finds out."""
+    return not store.remote and (store.folder / LOG_FOLDER / f"{version + 1:020}.json").exists()
 
 
 class Chain:
     """Writes the chain of one table. Remembers the newest entry as long as nobody else adds one."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, store: Store) -> None:
+        self.store = store
         self._newest: tuple[int, Head] | None = None  # a version of the table and its entry
         self._declared: tuple[int, Head] | None = None
 
@@ -193,11 +202,11 @@ class Chain:
         version, head = self._newest or (None, None)
         self._newest = None
         if version != handle.version():
-            head = read_head(self.path, handle)
+            head = read_head(self.store, handle)
         if head is None:
-            raise BrokenPromise(f"The log of {self.path} does not say where its chain stands. Run `boss ledger verify`.")
+            raise BrokenPromise(f"The log of {self.store} does not say where its chain stands. Run `boss ledger verify`.")
         entry = Entry(head.number + 1, head.digest, datetime.now(UTC).isoformat(timespec="milliseconds"), change)
-        _write_line(segment_file(self.path, entry.number), entry.line())
+        _write_entry(self.store, entry)
         self._declared = (handle.version() + 1, entry.head)
         return entry
 
@@ -206,9 +215,38 @@ class Chain:
         self._newest = self._declared
 
 
-def segment_file(path: Path, number: int) -> Path:
-    """The file that holds the entry of this number."""
-    return path / CHAIN_FOLDER / f"{(number - 1) // SEGMENT_ENTRIES:06}.txt"
+def segment_entries(store: Store) -> int:
+    """How many entries a segment has."""
+    return FOLDER_ENTRIES if store.remote else SEGMENT_ENTRIES
+
+
+def segment_name(store: Store, segment: int) -> str:
+    """The file, or of a remote store the folder, of a segment's entries; the first is 0."""
+    return f"{CHAIN_FOLDER}/{segment:06}" + ("/" if store.remote else ".txt")
+
+
+def read_lines(store: Store, segment: int) -> list[str]:
+    """The lines of a segment: as they were written, or by their numbers where each is an object."""
+    name = segment_name(store, segment)
+    try:
+        texts = store.read_many([entry.name for entry in store.files(name)]) if store.remote else [store.read(name)]
+    except OSError:
+        return []
+    return [line for text in texts for line in text.decode("utf-8", "replace").split("\n") if line]
+
+
+def count_segments(names: Iterable[str]) -> int:
+    """How many segments the names of files in the chain's folder are of."""
+    return len({name.removeprefix(f"{CHAIN_FOLDER}/")[:6] for name in names})
+
+
+def _write_entry(store: Store, entry: Entry) -> None:
+    name = segment_name(store, (entry.number - 1) // segment_entries(store))
+    if store.remote:
+        data = f"{entry.line()}\n".encode()
+        store.put(f"{name}{entry.number:012}-{entry.head.digest}.txt", memoryview(data))
+    else:
+        _write_line(store.folder / name, entry.line())
 
 
 def _write_line(file: Path, line: str) -> None:

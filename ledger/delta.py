@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 import uuid
@@ -12,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
-from pathlib import Path
 
 import polars as pl
 from deltalake import DeltaTable, Field, Schema
@@ -20,7 +18,8 @@ from deltalake.schema import PrimitiveType
 from deltalake.transaction import AddAction
 
 from ledger.chain import Seal
-from schemas.errors import BrokenPromise, LedgerUnwritable
+from ledger.store import Store
+from schemas.errors import BrokenPromise, LedgerUnreachable, LedgerUnwritable
 from schemas.frames import INSTANT, FrameSchema
 
 ROW_GROUP_ROWS = 250_000
@@ -76,7 +75,7 @@ class DataFile:
 
 
 def write_files(
-    folder: Path, rows: pl.DataFrame, partition_by: str | None, sort_by: Sequence[str], *, data_change: bool = True
+    store: Store, rows: pl.DataFrame, partition_by: str | None, sort_by: Sequence[str], *, data_change: bool = True
 ) -> list[DataFile]:
     """Write the rows as sorted zstd Parquet, one new file per partition value, each safely on disk.
 
@@ -88,7 +87,7 @@ def write_files(
 
     Raises:
         BrokenPromise: A row has no partition value.
-        LedgerUnwritable: The files cannot be written. Those already begun are removed.
+        LedgerUnwritable: The files cannot be written. Those already begun are removed, if that can be done.
     """
     if rows.is_empty():
         return []
@@ -97,7 +96,7 @@ def write_files(
         parts: dict[str | None, pl.DataFrame] = {None: ordered}
     else:
         if rows[partition_by].null_count():
-            raise BrokenPromise(f"a row for {folder} has no {partition_by}")
+            raise BrokenPromise(f"a row for {store} has no {partition_by}")
         values = ordered[partition_by].unique()
         # most often there is one value only, and its rows need not be copied
         split = {(values[0],): ordered} if len(values) == 1 else ordered.partition_by(partition_by, as_dict=True)
@@ -111,7 +110,7 @@ def write_files(
             data = BytesIO()
             part.write_parquet(data, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS)
             seal = Seal(written[-1], sha256(data.getbuffer()).hexdigest(), part.height, data.getbuffer().nbytes)
-            _write_file(folder / seal.path, data)
+            store.put(seal.path, data.getbuffer())
             statistics = _statistics(part, [column for column in sort_by if column != partition_by])
             action = AddAction(
                 path=seal.path,
@@ -122,11 +121,13 @@ def write_files(
                 stats=json.dumps(statistics),
             )
             files.append(DataFile(action, seal))
+    except LedgerUnreachable:
+        raise  # nor could it be asked to remove them
     except (OSError, pl.exceptions.ComputeError) as error:
         for name in written:
             with suppress(OSError):
-                (folder / name).unlink()
-        raise LedgerUnwritable(folder, one_line(error)) from error
+                store.delete(name)
+        raise LedgerUnwritable(store, one_line(error)) from error
     return files
 
 
@@ -137,18 +138,6 @@ def _ordered(rows: pl.DataFrame, sort_by: Sequence[str]) -> pl.DataFrame:
     """
     groups = rows.select(sort_by).with_row_index("row").group_by(sort_by).agg("row").sort(sort_by, nulls_last=False)
     return rows[groups["row"].explode(empty_as_null=False)]
-
-
-def _write_file(path: Path, data: BytesIO) -> None:
-    """Write one file and wait until it is on disk.
-
-    After a power cut the log may lack a commit, which is then rated again; it must never name a file that is not there.
-    """
-    path.parent.mkdir(exist_ok=True)
-    with path.open("wb") as file:
-        file.write(data.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def describe_files(handle: DeltaTable, partition_by: str | None) -> pl.DataFrame:

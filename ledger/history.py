@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from ledger.chain import CHAIN_FOLDER, DIGEST_LETTERS, SEGMENT_ENTRIES, Entry, Head, Operation, Seal, digest_of, parse_entry
+from ledger.chain import (
+    CHAIN_FOLDER,
+    DIGEST_LETTERS,
+    Entry,
+    Head,
+    Operation,
+    Seal,
+    count_segments,
+    digest_of,
+    parse_entry,
+    read_lines,
+    segment_entries,
+    segment_name,
+)
+from ledger.store import Store
 
 
 @dataclass(frozen=True)
@@ -49,8 +62,8 @@ class History:
             self.positions.setdefault(source, position)
 
 
-def read_history(path: Path, head: Head | None, origin: Head, files: Collection[str] | None = None) -> History:
-    """Follow the chain of the table in `path` from its head (None: its newest line) back to its origin.
+def read_history(store: Store, head: Head | None, origin: Head, files: Collection[str] | None = None) -> History:
+    """Follow the chain of a table from its head (None: its newest line) back to its origin.
 
     Args:
         files: When given, only as far back as to the commits that added these files.
@@ -60,12 +73,15 @@ def read_history(path: Path, head: Head | None, origin: Head, files: Collection[
     """
     history = History()
     wanted, missing = head, None if files is None else set(files)
-    segments = len(list((path / CHAIN_FOLDER).glob("*.txt"))) if head is None else -(-head.number // SEGMENT_ENTRIES)
+    size = segment_entries(store)
+    if head is None:
+        segments = count_segments(file.name for file in store.files(f"{CHAIN_FOLDER}/"))
+    else:
+        segments = -(-head.number // size)
     for segment in reversed(range(segments)):
-        file = Path(CHAIN_FOLDER) / f"{segment:06}.txt"
-        walk = _Segment(path, str(file), history.findings)
+        walk = _Segment(store, segment, history.findings)
         wanted = wanted if wanted is not None else walk.newest()
-        while wanted is not None and wanted.number > segment * SEGMENT_ENTRIES:
+        while wanted is not None and wanted.number > segment * size:
             entry = walk.follow(wanted)
             if entry is not None:
                 history.digests[wanted.number] = wanted.digest
@@ -79,21 +95,17 @@ def read_history(path: Path, head: Head | None, origin: Head, files: Collection[
                 wanted = walk.older(wanted.number)
     if wanted is not None and wanted.number == 0 and wanted.digest != origin.digest:
         what = "the chain begins in another table"
-        history.findings.append(Finding(f"{CHAIN_FOLDER}/000000.txt", what, origin.digest, wanted.digest))
+        history.findings.append(Finding(segment_name(store, 0), what, origin.digest, wanted.digest))
     return history
 
 
 class _Segment:
-    """One file of the chain, read from its end to its beginning."""
+    """One segment of the chain, read from its end to its beginning."""
 
-    def __init__(self, path: Path, name: str, findings: list[Finding]) -> None:
-        self.name = name
+    def __init__(self, store: Store, segment: int, findings: list[Finding]) -> None:
+        self.name = segment_name(store, segment)
         self.findings = findings
-        try:
-            text = (path / name).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            text = ""
-        self.lines = [line for line in text.split("\n") if line]
+        self.lines = read_lines(store, segment)
         self.places: dict[str, list[int]] = {}
         for place, line in enumerate(self.lines):
             self.places.setdefault(line[:DIGEST_LETTERS], []).append(place)

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
 
 from ledger.delta import DataFile, one_line, write_files
-from ledger.history import History
+from ledger.history import Finding, History
 from ledger.proof import RowProof, RowSum, read_groups
+from ledger.store import asks_the_store
 from ledger.table import LedgerTable, source_id
-from ledger.verify import check_file, pinned_history
+from ledger.verify import check_bytes, pinned_history
 from schemas.errors import BrokenPromise, Fenced, LedgerBusy, LedgerUnwritable
 
 SLICE_ROWS = 1_000_000
@@ -42,6 +43,7 @@ def stats(table: LedgerTable) -> pl.DataFrame:
     return files.agg(pl.col("rows").sum(), files=pl.len().cast(pl.Int64), bytes=pl.col("bytes").sum()).sort("month")
 
 
+@asks_the_store
 def compact(table: LedgerTable, month: str) -> int:
     """Rewrite a month's files in the table's order: the same rows in few files, each a range of accounts.
 
@@ -101,31 +103,39 @@ def _rewrite(table: LedgerTable, files: pl.DataFrame, guards: dict[str, int | No
     pinned = table.pin()
     assert pinned is not None, "it has files"
     names = files["path"].to_list()
-    _check_files(table, pinned_history(table, pinned, names)[0], names)
+    paths = [Path(path) for path in table.store.fetch(files["path", "bytes"].rows())]
+    _check_files(table, pinned_history(table, pinned, names)[0], dict(zip(names, paths, strict=True)))
     proof = RowProof(table.schema.names())
     with _spill_folder(table.path) as spill:
-        paths = [table.path / name for name in names]
         old = _spill_slices(paths, proof, _slices(paths, table.sort_by[0]), spill)
         new = [file for slice_folder in sorted(spill.iterdir()) for file in _write_slice(table, slice_folder)]
-    written = sum((proof.of_file(table.path / file.seal.path) for file in new), RowSum())
+    written = sum((_read_back(table, file, proof) for file in new), RowSum())
     if written != old or written.rows != files["rows"].sum():
-        raise BrokenPromise(f"{table.path}: the {len(new)} new files do not hold the rows of the {files.height} old ones")
+        raise BrokenPromise(f"{table.store}: the {len(new)} new files do not hold the rows of the {files.height} old ones")
     try:
         table.swap_files(names, new, expected=guards)
     except Fenced as error:
-        raise LedgerBusy(table.path, "a compaction of the same month") from error
+        raise LedgerBusy(table.store, "a compaction of the same month") from error
     return files.height
 
 
-def _check_files(table: LedgerTable, history: History, names: Iterable[str]) -> None:
+def _read_back(table: LedgerTable, file: DataFile, proof: RowProof) -> RowSum:
+    with table.store.look_at(file.seal.path) as path:
+        return proof.of_file(path)
+
+
+def _check_files(table: LedgerTable, history: History, paths: Mapping[str, Path]) -> None:
     """A file that was changed must not find its way into a new one that looks right."""
     findings = [*history.findings]
-    for name in names:
+    for name, path in paths.items():
         seal = history.seals.get(name)
-        findings += check_file(table.path, seal) if seal else []
+        try:
+            findings += check_bytes(path, seal) if seal else []
+        except FileNotFoundError:
+            findings.append(Finding(name, "the file is gone", None, None))
         if findings or seal is None:
             what = findings[0].what if findings else "no commit in the chain added it"
-            raise BrokenPromise(f"{table.path / name}: {what}. Nothing was compacted. Run `boss ledger verify`.")
+            raise BrokenPromise(f"{path}: {what}. Nothing was compacted. Run `boss ledger verify`.")
 
 
 @contextmanager
@@ -133,7 +143,7 @@ def _spill_folder(folder: Path) -> Iterator[Path]:
     """A folder for rows on their way, on the table's disk and outside the table. Gone afterwards."""
     spill = folder / f"_spill-{uuid.uuid4().hex}"
     try:
-        spill.mkdir()
+        spill.mkdir(parents=True)
         yield spill
     except (OSError, pl.exceptions.ComputeError) as error:
         raise LedgerUnwritable(folder, one_line(error)) from error
@@ -173,6 +183,6 @@ def _spill_rows(rows: pl.DataFrame, proof: RowProof, slices: pl.DataFrame, spill
 
 def _write_slice(table: LedgerTable, folder: Path) -> list[DataFile]:
     rows = pl.read_parquet(sorted(folder.iterdir()), hive_partitioning=False, glob=False).select(table.schema.names())
-    files = write_files(table.path, rows, table.partition_by, table.sort_by, data_change=False)
+    files = write_files(table.store, rows, table.partition_by, table.sort_by, data_change=False)
     shutil.rmtree(folder)
     return files

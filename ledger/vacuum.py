@@ -7,10 +7,8 @@ compaction is proven once more before its files go, and the chain records which 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import polars as pl
 from deltalake import DeltaTable
@@ -18,6 +16,7 @@ from deltalake import DeltaTable
 from ledger.chain import Entry
 from ledger.delta import describe_files
 from ledger.history import History
+from ledger.store import Store, Stored, asks_the_store
 from ledger.table import LedgerTable
 from ledger.verify import check_file, files_of, pinned_history, prove_compactions, was_vacuumed
 from schemas.errors import BrokenPromise, LedgerUnwritable, Refused
@@ -33,6 +32,7 @@ REMOVALS = FrameSchema("REMOVALS", {"table": pl.String, "file": pl.String, "why"
 """One row per file that is, or would be, deleted. `why` is `orphan` (no commit names it) or `replaced` (by a compaction)."""
 
 
+@asks_the_store
 def vacuum(
     table: LedgerTable, keep_days: int = AUDIT_DAYS, *, delete: bool = False, below_audit_window: bool = False
 ) -> pl.DataFrame:
@@ -59,12 +59,13 @@ def vacuum(
         return REMOVALS.empty()
     history, _ = pinned_history(table, pinned)
     if history.findings:
-        raise BrokenPromise(f"The chain of {table.path} is damaged, so nothing is deleted. Run `boss ledger verify`.")
+        raise BrokenPromise(f"The chain of {table.store} is damaged, so nothing is deleted. Run `boss ledger verify`.")
     compactions = _due_compactions(history, datetime.now(UTC) - timedelta(days=keep_days))
     replaced = [name for entry in compactions for name in entry.change.removed]
-    orphans = list(_orphans(table, pinned, history))
+    stored = {file.name: file for file in table.store.files() if _is_data(file.name)}
+    orphans = list(_orphans(table, pinned, history, stored.values()))
     found = [
-        {"table": table.path.name, "file": name, "why": why, "bytes": _size(table.path / name)}
+        {"table": table.store.name, "file": name, "why": why, "bytes": stored[name].bytes if name in stored else 0}
         for why, names in (("orphan", orphans), ("replaced", replaced))
         for name in names
     ]
@@ -72,7 +73,7 @@ def vacuum(
         if replaced:
             _prove(table, history, compactions)
             table.record_vacuum(replaced)
-        _delete(table.path, [*orphans, *replaced])
+        _delete(table.store, [*orphans, *replaced])
     return REMOVALS.build(found).sort("why", "file")
 
 
@@ -82,15 +83,13 @@ def _due_compactions(history: History, before: datetime) -> list[Entry]:
     return [entry for entry in made if not set(entry.change.removed) <= history.deleted]
 
 
-def _orphans(table: LedgerTable, pinned: DeltaTable, history: History) -> Iterator[str]:
+def _orphans(table: LedgerTable, pinned: DeltaTable, history: History, stored: Iterable[Stored]) -> Iterator[str]:
     """Data files that neither the chain nor the table names, and those that a vacuum was about to delete when it died."""
     named = {*(history.seals.keys() - history.deleted), *describe_files(pinned, table.partition_by)["path"]}
     latest = time.time() - ORPHAN_DAYS * 86_400
-    for file in sorted(table.path.rglob("*")):
-        name = file.relative_to(table.path).as_posix()
-        with suppress(FileNotFoundError):
-            if _is_data(name) and name not in named and (file.stat().st_mtime < latest or name in history.deleted):
-                yield name
+    for file in stored:
+        if file.name not in named and (file.put_at < latest or file.name in history.deleted):
+            yield file.name
 
 
 def _is_data(name: str) -> bool:
@@ -98,26 +97,20 @@ def _is_data(name: str) -> bool:
     return name.endswith(".parquet") and not name.startswith("_delta_log/")
 
 
-def _size(file: Path) -> int:
-    with suppress(FileNotFoundError):
-        return file.stat().st_size
-    return 0
-
-
 def _prove(table: LedgerTable, history: History, compactions: list[Entry]) -> None:
     """The last look at files before they go: they are what was committed, and what replaced them holds their rows."""
     open_to_proof = [entry for entry in compactions if not was_vacuumed(entry, history)]
     names = {name for entry in open_to_proof for name in files_of(entry)}
-    findings = [finding for name in sorted(names) for finding in check_file(table.path, history.seals[name])]
+    findings = [finding for name in sorted(names) for finding in check_file(table.store, history.seals[name])]
     findings += prove_compactions(table, history, open_to_proof, lambda _: None)
     if findings:
         first = findings[0]
-        raise BrokenPromise(f"{table.path / first.file}: {first.what}. Nothing was deleted. Run `boss ledger verify`.")
+        raise BrokenPromise(f"{table.store}/{first.file}: {first.what}. Nothing was deleted. Run `boss ledger verify`.")
 
 
-def _delete(folder: Path, names: list[str]) -> None:
+def _delete(store: Store, names: list[str]) -> None:
     for name in names:
         try:
-            (folder / name).unlink(missing_ok=True)
+            store.delete(name)
         except OSError as error:
-            raise LedgerUnwritable(folder, str(error)) from error
+            raise LedgerUnwritable(store, str(error)) from error

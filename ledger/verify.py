@@ -16,10 +16,11 @@ import polars as pl
 from deltalake import DeltaTable
 
 from ledger.book import Ledger
-from ledger.chain import CHAIN_FOLDER, DIGEST_LETTERS, Entry, Head, Seal, origin_of, read_commit, read_head
+from ledger.chain import CHAIN_FOLDER, DIGEST_LETTERS, LOG_FOLDER, Entry, Head, Seal, origin_of, read_commit, read_head
 from ledger.delta import ROW_GROUP_ROWS, describe_files, one_line
 from ledger.history import Finding, History, read_history
 from ledger.proof import RowProof, RowSum, read_groups
+from ledger.store import Store, asks_the_store
 from ledger.table import LedgerTable
 from schemas.errors import BadInput, BrokenPromise
 from schemas.frames import FrameSchema
@@ -48,8 +49,6 @@ HEADS = FrameSchema(
     },
 )
 """Where each table's chain stands; one row per table that has one."""
-
-LOG = "_delta_log"
 
 Progress = Callable[[str], None]
 
@@ -96,19 +95,20 @@ def parse_head(text: str) -> tuple[str, Head]:
     return name, Head(int(number), digest)
 
 
+@asks_the_store
 def verify_table(table: LedgerTable, noted: Sequence[Head], progress: Progress) -> Verified:
     """Findings and head of one table."""
-    name = table.path.name
+    name = table.store.name
     try:
         pinned = table.pin()
     except BrokenPromise as error:
-        return _report(name, [Finding(LOG, "the log cannot be read", None, str(error))], [])
+        return _report(name, [Finding(LOG_FOLDER, "the log cannot be read", None, str(error))], [])
     if pinned is None:
-        gone = (table.path / CHAIN_FOLDER).exists()
-        findings = [Finding(LOG, "the table is gone, its chain is there", None, None)] if gone else []
+        gone = any(table.store.files(f"{CHAIN_FOLDER}/"))
+        findings = [Finding(LOG_FOLDER, "the table is gone, its chain is there", None, None)] if gone else []
         findings += [_not_in_chain(head, None, 0) for head in noted]
         return _report(name, findings, [])
-    while read_head(table.path, pinned) is None and table.version() > pinned.version():
+    while read_head(table.store, pinned) is None and table.version() > pinned.version():
         pinned.update_incremental()  # the log was cleaned in this very moment
     history, head = pinned_history(table, pinned)
     findings = [*history.findings]
@@ -117,12 +117,12 @@ def verify_table(table: LedgerTable, noted: Sequence[Head], progress: Progress) 
         for place in noted
         if history.digests.get(place.number) != place.digest
     ]
-    findings += _compare_log(table.path, pinned, history)
+    findings += _compare_log(table.store, pinned, history)
     findings += _compare_state(table, pinned, history)
     kept = {path: seal for path, seal in history.seals.items() if path not in history.deleted or path not in history.removed}
     for count, seal in enumerate(kept.values(), 1):
         progress(f"{name}: file {count:,} of {len(kept):,}")
-        findings += check_file(table.path, seal)
+        findings += check_file(table.store, seal)
     damaged = {finding.file for finding in findings}
     intact = [entry for entry in history.compactions if damaged.isdisjoint(files_of(entry))]
     findings += prove_compactions(table, history, intact, progress)
@@ -144,11 +144,11 @@ def pinned_history(table: LedgerTable, pinned: DeltaTable, files: Collection[str
     Args:
         files: When given, the chain is read only as far back as to the commits that added them.
     """
-    head = read_head(table.path, pinned)
+    head = read_head(table.store, pinned)
     if head is not None:
-        return read_history(table.path, head, origin_of(pinned), files), head
-    history = read_history(table.path, None, origin_of(pinned), files)
-    history.findings.insert(0, Finding(LOG, "the newest commit does not say where the chain stands", None, None))
+        return read_history(table.store, head, origin_of(pinned), files), head
+    history = read_history(table.store, None, origin_of(pinned), files)
+    history.findings.insert(0, Finding(LOG_FOLDER, "the newest commit does not say where the chain stands", None, None))
     return history, Head(max(history.digests, default=0), "")
 
 
@@ -161,16 +161,16 @@ def _report(name: str, findings: Sequence[Finding], heads: Sequence[dict[str, ob
     return Verified(FINDINGS.build([{"table": name, **vars(finding)} for finding in findings]), HEADS.build(list(heads)))
 
 
-def _compare_log(path: Path, pinned: DeltaTable, history: History) -> Iterator[Finding]:
+def _compare_log(store: Store, pinned: DeltaTable, history: History) -> Iterator[Finding]:
     """Commits still in the Delta log against the chain: each carries the chain's entry and does what the entry says."""
     last = 0
-    for file in sorted((path / LOG).glob("*.json")):
-        if not file.stem.isdecimal() or not 0 < int(file.stem) <= pinned.version():
+    for name in [file.name for file in store.files(f"{LOG_FOLDER}/")]:
+        stem, _, ending = name.removeprefix(f"{LOG_FOLDER}/").partition(".")
+        if ending != "json" or not stem.isdecimal() or not 0 < int(stem) <= pinned.version():
             continue
-        name = f"{LOG}/{file.name}"
-        commit = read_commit(path, int(file.stem))
+        commit = read_commit(store, int(stem))
         if commit is None:
-            if file.exists():
+            if any(file.name == name for file in store.files(f"{LOG_FOLDER}/")):
                 yield Finding(name, "the commit cannot be read", None, None)
         elif commit.entry is None:
             yield Finding(name, "the commit was not made by BOSS: it is not in the chain", None, commit.digest)
@@ -211,17 +211,25 @@ def _compare_state(table: LedgerTable, pinned: DeltaTable, history: History) -> 
     for source, position in sorted(history.positions.items()):
         stands = pinned.transaction_version(source)
         if stands != position:
-            yield Finding(LOG, f"the position of {source} was changed", str(position), str(stands))
+            yield Finding(LOG_FOLDER, f"the position of {source} was changed", str(position), str(stands))
 
 
-def check_file(path: Path, seal: Seal) -> list[Finding]:
+def check_file(store: Store, seal: Seal) -> list[Finding]:
     """Whether a file's bytes are those that were committed; if not, the first row group that cannot be read is named."""
-    file = path / seal.path
+    try:
+        with store.look_at(seal.path) as file:
+            return check_bytes(file, seal)
+    except FileNotFoundError:
+        return [Finding(seal.path, "the file is gone", seal.sha256, None)]
+
+
+def check_bytes(file: Path, seal: Seal) -> list[Finding]:
+    """The same of a file on this machine. Raises FileNotFoundError."""
     try:
         with file.open("rb") as data:
             found = hashlib.file_digest(data, "sha256").hexdigest()
     except FileNotFoundError:
-        return [Finding(seal.path, "the file is gone", seal.sha256, None)]
+        raise
     except OSError as error:
         return [Finding(seal.path, "the file cannot be read", seal.sha256, one_line(error))]
     if found == seal.sha256:
@@ -251,9 +259,10 @@ def prove_compactions(
 
     def add_up(paths: Sequence[str]) -> RowSum:
         for name in paths:
-            progress(f"{table.path.name}: rows of {name}")
+            progress(f"{table.store.name}: rows of {name}")
             if name not in known:
-                known[name] = proof.of_file(table.path / name)
+                with table.store.look_at(name) as file:
+                    known[name] = proof.of_file(file)
         return sum((known[name] for name in paths), RowSum())
 
     for entry in compactions:
@@ -264,11 +273,11 @@ def prove_compactions(
             left, right = add_up(old), add_up(new)
         except (pl.exceptions.PolarsError, OSError) as error:
             what = f"the compaction in entry {entry.number} cannot be proven"
-            yield Finding(min(new, default=LOG), what, None, one_line(error))
+            yield Finding(min(new, default=LOG_FOLDER), what, None, one_line(error))
             continue
         if left != right:
             what = f"the compaction in entry {entry.number} did not keep the rows"
-            yield Finding(min(new, default=LOG), what, f"{left.rows} rows as before", f"{right.rows} rows, not the same")
+            yield Finding(min(new, default=LOG_FOLDER), what, f"{left.rows} rows as before", f"{right.rows} rows, not the same")
 
 
 def was_vacuumed(compaction: Entry, history: History) -> bool:

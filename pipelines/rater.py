@@ -117,6 +117,7 @@ class Rater:
         Raises:
             StreamMoved: The ledger has positions of another life of the topic.
         """
+        self._ledger.postings.join(alone=topic is None)
         if topic is not None:
             keep_life(self._ledger.postings, topic)
         self._partitions = None if topic is None else topic.life.partitions

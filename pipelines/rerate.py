@@ -88,7 +88,9 @@ def rerate(workspace: Workspace, price_id: str, first_day: date, end_day: date, 
     if not post:
         return _rerate(workspace, price_id, (first_day, end_day), None)
     with writer_lock(workspace.ledger_folder, exclusive=True):
-        return _rerate(workspace, price_id, (first_day, end_day), workspace.ledger().postings)
+        target = workspace.ledger().postings
+        target.join(alone=True)
+        return _rerate(workspace, price_id, (first_day, end_day), target)
 
 
 def _rerate(workspace: Workspace, price_id: str, days: tuple[date, date], target: LedgerTable | None) -> Rerating:

@@ -111,6 +111,23 @@ class Rekey(_Table):
     """Port of these pages, one per process on a machine; 0: none."""
 
 
+class LedgerPlace(_Table):
+    """Where the ledger is kept. Credentials are no settings: they are in the environment, as AWS_ACCESS_KEY_ID and so on."""
+
+    location: Annotated[str, StringConstraints(pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._=-]+)*/?)?$")] = (
+        ""
+    )
+    """`s3://bucket/prefix` in object storage. Empty: the folder `ledger` of the workspace."""
+    endpoint: Annotated[str, StringConstraints(pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._/-]*)?)?$")] = ""
+    """Address of an S3-compatible server, such as `https://minio.example.com:9000`. Empty: Amazon's own."""
+    region: Name = "us-east-1"
+    """Region of the bucket; most other servers take any."""
+    path_style: bool = True
+    """The bucket stands in the path and not in the host name, as most servers that are not Amazon's want it."""
+    allow_http: bool = False
+    """Also without TLS. For a server on the same machine or in a closed network."""
+
+
 class Limits(_Table):
     """What one event may be."""
 
@@ -142,6 +159,7 @@ class Settings(BaseSettings):
     stream: Stream = Stream()
     rekey: Rekey = Rekey()
     limits: Limits = Limits()
+    ledger: LedgerPlace = LedgerPlace()
 
     @classmethod
     def settings_customise_sources(

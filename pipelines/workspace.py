@@ -3,7 +3,7 @@
 boss.toml          settings
 catalog/*.yaml     price book, as written          -> books/000001/     published versions, immutable
 roster/*           customers, as written           -> rosters/000001/   published versions, immutable
-ledger/            Delta tables: postings, rejects, runs, invoices, lines, ...
+ledger/            Delta tables: postings, rejects, runs, invoices, lines, ...; or the cache of a ledger in object storage
 runs/              drafts of bill runs
 invoices/  statements/   documents
 """
@@ -18,8 +18,9 @@ import catalog.roster_source
 import catalog.templates
 import catalog.versions
 from ledger.book import Ledger, open_ledger
+from ledger.objects import CACHE, ObjectPlace
 from pipelines.login import Login, read_login
-from pipelines.settings import Settings, read_settings
+from pipelines.settings import LedgerPlace, Settings, read_settings
 from schemas.book import Book
 from schemas.errors import BadWorkspace, NothingPublished
 from schemas.roster import Roster
@@ -139,7 +140,23 @@ class Workspace:
             return book, None
 
     def ledger(self) -> Ledger:
-        return open_ledger(self.ledger_folder)
+        """The ledger where the settings say it is: in the workspace, or in object storage with its cache in the workspace."""
+        place = self.settings.ledger
+        if not place.location:
+            return open_ledger(self.ledger_folder)
+        return open_ledger(object_place(place, self.ledger_folder / CACHE))
+
+
+def object_place(place: LedgerPlace, cache: Path) -> ObjectPlace:
+    """The place in object storage that the settings name."""
+    return ObjectPlace(
+        place.location,
+        endpoint=place.endpoint,
+        region=place.region,
+        path_style=place.path_style,
+        allow_http=place.allow_http,
+        cache=cache,
+    )
 
 
 def _newest(what: str, store: Path) -> int:

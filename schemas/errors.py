@@ -11,6 +11,7 @@
         NothingPublished          no price book or roster version has been published yet
         LedgerBusy                another writer holds the ledger
         LedgerUnwritable          the ledger's folder cannot be written
+          LedgerUnreachable       the object store that keeps the ledger refuses, or does not answer
         PeriodClosed              the period was finalised before
         PeriodOpen                the period's bill run is not final yet
         NoSuchInvoice             explain was asked for an invoice or line that does not exist
@@ -87,6 +88,16 @@ class LedgerUnwritable(Refused):
         super().__init__(
             f"The ledger folder {path} cannot be written ({why}). Nothing was changed. "
             "Check its owner, its permissions and the free space, then try again."
+        )
+
+
+class LedgerUnreachable(LedgerUnwritable):
+    def __init__(self, location: object, why: str) -> None:
+        self.why = why
+        Refused.__init__(
+            self,
+            f"The ledger {location} cannot be reached ({why}). Nothing is half done. Check the settings under [ledger], "
+            "the credentials in the environment and the server, then try again: it goes on from what the ledger has.",
         )
 
 

@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from pipelines.broker import embedded_broker
 from tests.kafka import KafkaNode, closing_kafka, missing
+from tests.s3 import CREDENTIALS, ObjectServer
 
 # No example has to be quick: the first one compiles loops, and the machine may have other work.
 settings.register_profile("boss", deadline=None, max_examples=50)
@@ -53,3 +54,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def update_golden(request: pytest.FixtureRequest) -> bool:
     """Whether golden files are to be written instead of compared."""
     return bool(request.config.getoption("--update-golden"))
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator[ObjectServer]:
+    """A running server of object storage."""
+    server = ObjectServer()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def objects(object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectServer]:
+    """The server, serving everything, and its credentials in the environment."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    object_server.refuse()
+    yield object_server
+    object_server.refuse()

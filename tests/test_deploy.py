@@ -29,7 +29,7 @@ UNITS = sorted(path.name for path in DEPLOY.glob("boss-*.*"))
 CONTAINERFILE = (DEPLOY / "Containerfile").read_text(encoding="utf-8").replace("\\\n", " ")
 COMPOSE: dict[str, Any] = YAML(typ="safe").load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
 OURS = ("worker-1", "worker-2", "upkeep", "boss")
-NO_SETTINGS = {"BOSS_WORKSPACE", "BOSS_FOLDER", "BOSS_UID", "BOSS_GID"}
+NO_SETTINGS = {"BOSS_WORKSPACE", "BOSS_FOLDER", "BOSS_UID", "BOSS_GID", "BOSS_OBJECTS"}
 
 
 def unit(name: str = "boss-worker.service") -> dict[str, dict[str, str]]:
@@ -96,7 +96,7 @@ def test_systemd_accepts_the_unit(name: str, tmp_path: Path) -> None:
     assert [line for line in said if "'RestartSteps'" not in line and "'RestartMaxDelaySec'" not in line] == []
 
 
-@pytest.mark.parametrize("name", [*UNITS, "Containerfile", "compose.yaml"])
+@pytest.mark.parametrize("name", [*UNITS, "Containerfile", "compose.yaml", "compose.objects.yaml"])
 def test_every_boss_variable_is_a_setting(name: str) -> None:
     found = set(re.findall(r"\bBOSS_[A-Z_]+", (DEPLOY / name).read_text(encoding="utf-8")))
     assert found <= setting_variables() | NO_SETTINGS
@@ -192,3 +192,17 @@ def test_every_named_volume_is_declared() -> None:
     volumes = [str(volume) for service in COMPOSE["services"].values() for volume in service.get("volumes", [])]
     named = {volume.partition(":")[0] for volume in volumes if not volume.startswith("$")}
     assert named == set(COMPOSE["volumes"])
+
+
+def test_the_overlay_gives_every_service_of_ours_the_same_place_in_object_storage() -> None:
+    overlay: dict[str, Any] = YAML(typ="safe").load((DEPLOY / "compose.objects.yaml").read_text(encoding="utf-8"))
+    assert set(overlay["services"]) == {*OURS, "objects"}
+    for name in OURS:
+        service = overlay["services"][name]
+        place = {key: service["environment"][f"BOSS_LEDGER__{key}"] for key in ("LOCATION", "ENDPOINT", "ALLOW_HTTP")}
+        assert place == {"LOCATION": "s3://ledger/acme", "ENDPOINT": "http://objects:7070", "ALLOW_HTTP": "true"}
+        assert service["environment"]["BOSS_KAFKA"] == COMPOSE["services"][name]["environment"]["BOSS_KAFKA"]
+        assert service["env_file"].startswith("${BOSS_OBJECTS")
+    assert "/data/ledger" in overlay["services"]["objects"]["entrypoint"][-1], "the bucket is a folder of that name"
+    assert "ports" not in overlay["services"]["objects"]
+    assert set(overlay["volumes"]) == {"objects"}

@@ -65,9 +65,13 @@ def test_an_event_beyond_the_size_limit_is_kept_whole(workspace: Workspace, tmp_
 
 
 def error_classes(error: type[BossError] = BossError) -> set[str]:
-    """Names of the errors a user can meet: the leaves of the tree, and Refused, which is raised itself."""
+    """Names of the errors a user can meet: the leaves of the tree, and those above them that are raised themselves."""
     below = error.__subclasses__()
-    return set().union(*map(error_classes, below)) | ({"Refused"} & {error.__name__}) if below else {error.__name__}
+    return (
+        set().union(*map(error_classes, below)) | ({"Refused", "LedgerUnwritable"} & {error.__name__})
+        if below
+        else {error.__name__}
+    )
 
 
 def test_every_error_is_in_the_document() -> None:

@@ -125,6 +125,8 @@ OTHER = {
     "billing.starts": "2027-01",
     "kafka_security.protocol": "SASL_SSL",
     "kafka_security.mechanism": "SCRAM-SHA-256",
+    "ledger.location": "s3://acme/ledger",
+    "ledger.endpoint": "https://objects.example.com",
 }
 """Another value than the default, where not every text is one."""
 
@@ -138,6 +140,8 @@ def test_a_setting_can_be_set_by_its_environment_variable(
     value: Any = json.loads(default)
     if isinstance(value, str):
         value = OTHER.get(key, "OTHER")
+    elif isinstance(value, bool):
+        value = not value
     else:
         value += 1
     monkeypatch.setenv(variable, str(value))

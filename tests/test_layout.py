@@ -32,6 +32,7 @@ HOMES = {
     "cryptography": {"pipelines"},
     "prometheus_client": {"pipelines"},
     "deltalake": {"ledger"},
+    "obstore": {"ledger"},
     "ruamel": {"catalog"},
     "holidays": {"catalog"},
     "typst": {"invoicing"},

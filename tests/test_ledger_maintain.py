@@ -12,6 +12,7 @@ import ledger.maintain
 from ledger.book import open_ledger
 from ledger.delta import DataFile, write_files
 from ledger.maintain import compact, is_sorted, join_small, stats
+from ledger.store import Store
 from ledger.table import LedgerTable
 from ledger.verify import verify
 from schemas.errors import BrokenPromise, LedgerBusy, LedgerUnwritable
@@ -147,8 +148,8 @@ def test_a_month_is_sorted_when_it_was_compacted_as_a_whole(table: LedgerTable, 
 
 
 def test_a_compaction_that_would_lose_a_row_changes_nothing(table: LedgerTable, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write_one_row_twice(folder: Path, rows: pl.DataFrame, *args: Any, **named: Any) -> list[DataFile]:
-        return write_files(folder, pl.concat([rows[:-1], rows[:1]]), *args, **named)
+    def write_one_row_twice(store: Store, rows: pl.DataFrame, *args: Any, **named: Any) -> list[DataFile]:
+        return write_files(store, pl.concat([rows[:-1], rows[:1]]), *args, **named)
 
     monkeypatch.setattr(ledger.maintain, "write_files", write_one_row_twice)
     before, version = rows_of(table), table.version()

@@ -14,6 +14,7 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
+import ledger.handles
 import ledger.table
 from ledger.book import open_ledger
 from ledger.delta import write_files
@@ -164,12 +165,12 @@ class Unreliable:
 
 
 def make_unreliable(table: LedgerTable, monkeypatch: pytest.MonkeyPatch, errors: list[BaseException], *, lands: bool) -> None:
-    def opened(path: Path) -> Unreliable:
+    def opened(path: str, storage_options: None) -> Unreliable:
         return Unreliable(DeltaTable(path), errors, lands=lands)
 
     opened.is_deltatable = DeltaTable.is_deltatable  # type: ignore[attr-defined]
     opened.create = DeltaTable.create  # type: ignore[attr-defined]
-    monkeypatch.setattr(ledger.table, "DeltaTable", opened)
+    monkeypatch.setattr(ledger.handles, "DeltaTable", opened)
 
 
 @pytest.mark.parametrize("rows", [postings(0, 1), POSTINGS.empty()], ids=["rows", "no rows"])

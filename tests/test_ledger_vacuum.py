@@ -14,6 +14,7 @@ import ledger.vacuum
 from ledger.book import open_ledger
 from ledger.delta import write_files
 from ledger.maintain import compact
+from ledger.store import Store
 from ledger.table import LedgerTable
 from ledger.vacuum import AUDIT_DAYS, vacuum
 from ledger.verify import verify, verify_ledger
@@ -45,7 +46,7 @@ def let_days_pass(monkeypatch: pytest.MonkeyPatch, days: float) -> None:
 
 def leave_orphan(table: LedgerTable, days: float) -> str:
     """What a writer leaves that died before its commit, so many days ago."""
-    (orphan,) = write_files(table.path, postings(900, 3), "usage_month", [])
+    (orphan,) = write_files(table.store, postings(900, 3), "usage_month", [])
     then = time.time() - days * 86_400
     os.utime(table.path / orphan.seal.path, (then, then))
     return orphan.seal.path
@@ -148,7 +149,7 @@ def test_nothing_goes_when_the_compaction_cannot_be_proven(
 def test_nothing_goes_when_the_compaction_changed_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = filled(tmp_path)
     forged = table.scan().collect().with_columns(quantity_quanta=pl.lit(1, pl.Int64))
-    files = write_files(table.path, forged, "usage_month", table.sort_by, data_change=False)
+    files = write_files(table.store, forged, "usage_month", table.sort_by, data_change=False)
     table.swap_files(table.describe_files()["path"].to_list(), files, expected={"compact:2026-10/0": None})
     let_days_pass(monkeypatch, AUDIT_DAYS + 1)
     with pytest.raises(BrokenPromise, match="did not keep the rows"):
@@ -160,9 +161,9 @@ def test_a_vacuum_that_died_after_its_commit_is_finished_by_the_next(
 ) -> None:
     let_days_pass(monkeypatch, AUDIT_DAYS + 1)
 
-    def die(folder: Path, names: list[str]) -> None:
-        (folder / names[0]).unlink()
-        raise LedgerUnwritable(folder, "the disk went away")
+    def die(store: Store, names: list[str]) -> None:
+        store.delete(names[0])
+        raise LedgerUnwritable(store, "the disk went away")
 
     with monkeypatch.context() as dying:
         dying.setattr(ledger.vacuum, "_delete", die)

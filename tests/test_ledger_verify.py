@@ -136,7 +136,7 @@ def test_two_files_that_changed_places_are_found(table: LedgerTable) -> None:
 
 
 def test_rows_added_by_other_hands_are_found(table: LedgerTable) -> None:
-    (added,) = write_files(table.path, postings(900, 3), "usage_month", [])
+    (added,) = write_files(table.store, postings(900, 3), "usage_month", [])
     handle = DeltaTable(table.path)
     handle.create_write_transaction([added.action], "append", handle.schema(), ["usage_month"])
     assert sorted(whats(table)) == [
@@ -294,7 +294,7 @@ def test_a_compaction_that_changes_a_row_is_found(table: LedgerTable) -> None:
     forged = rows.with_columns(
         quantity_quanta=pl.when(pl.col("stream_offset") == 50).then(999).otherwise(pl.col("quantity_quanta"))
     )
-    files = write_files(table.path, forged, "usage_month", table.sort_by, data_change=False)
+    files = write_files(table.store, forged, "usage_month", table.sort_by, data_change=False)
     table.swap_files(table.describe_files()["path"].to_list(), files, expected={"compact:2026-10/0": None})
     assert whats(table) == [(files[0].seal.path, "the compaction in entry 6 did not keep the rows")]
 
@@ -321,7 +321,6 @@ def test_a_replaced_file_is_still_watched(table: LedgerTable) -> None:
 
 def test_a_chain_of_many_files_is_followed_through_all_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger.chain, "SEGMENT_ENTRIES", 4)
-    monkeypatch.setattr(ledger.history, "SEGMENT_ENTRIES", 4)
     table = filled(tmp_path, commits=10)
     assert len(list((table.path / "_chain").iterdir())) == 3
     assert verify(table).is_empty()
@@ -445,6 +444,6 @@ def test_a_log_that_lost_the_head_takes_no_more_commits(table: LedgerTable) -> N
 
 def test_the_head_is_what_the_newest_commit_says(table: LedgerTable) -> None:
     handle = DeltaTable(table.path)
-    head = read_head(table.path, handle)
+    head = read_head(table.store, handle)
     assert head is not None
     assert (head.number, head.digest) == (handle.transaction_version(CHAIN_SOURCE), lines(table)[-1][:64])

@@ -30,10 +30,10 @@ def always(*arguments: Any, **options: Any) -> bool:
 
 
 def in_table(name: str) -> Concerns:
-    """Calls whose first argument is that table, its chain, or its folder."""
+    """Calls whose first argument is that table, its chain, or its store."""
 
     def concerns(first: Any, *arguments: Any, **options: Any) -> bool:
-        return bool(getattr(first, "path", first).name == name)
+        return bool(getattr(first, "store", first).name == name)
 
     return concerns
 
