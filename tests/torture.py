@@ -13,6 +13,7 @@ end each event must be in the ledger once and cost what it must. docs/RELIABILIT
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 import time
@@ -128,6 +129,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=5_000_000)
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="end in order after so long, however far it came")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kafka", action="store_true", help="a real Apache Kafka, which tests/kafka.py fetches")
     parser.add_argument("--brokers", type=int, choices=[1, 3], default=1, help="how many, with --kafka")
@@ -145,7 +147,13 @@ def main() -> int:
             parser.error("--brokers-only needs --kafka")
         if given.rekey and (given.lives or not given.kafka):
             parser.error("--rekey needs --kafka, and a topic that stays the same")
-        only = {"lives": given.lives, "rekey": given.rekey, "points_only": given.points, "brokers_only": given.brokers_only}
+        only = {
+            "minutes": given.minutes,
+            "lives": given.lives,
+            "rekey": given.rekey,
+            "points_only": given.points,
+            "brokers_only": given.brokers_only,
+        }
         plan = Plan(given.events, given.kills, given.seed, **only)
         outcome = torture(plan, folder, brokers=given.brokers if given.kafka else 0, small_disk=given.small_disk)
         print(outcome.table())

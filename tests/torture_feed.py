@@ -74,6 +74,7 @@ class Feed:
         self._folder = folder
         self._events, self._seed, self._allowed = events, seed, allowed
         self._codecs = itertools.cycle(codecs)
+        self._ended = False
         self._chunk_events = max(100, min(5_000, events // 50))
         self._recent: deque[Delivered] = deque(maxlen=KEPT_CHUNKS)
         self._again: list[Chunk] = []
@@ -94,6 +95,10 @@ class Feed:
     @property
     def running(self) -> bool:
         return self._thread.is_alive()
+
+    def end(self) -> None:
+        """Send no more chunks. What was sent is noted, and a lost topic's chunks are sent again as long as it runs."""
+        self._ended = True
 
     def pause(self) -> None:
         """Returns when nothing is being sent; nothing will be until `resume`."""
@@ -137,12 +142,14 @@ class Feed:
     def _run(self) -> None:
         try:
             for number, (values, month) in enumerate(self._chunks()):
-                while self.sent >= self._allowed():
+                while self.sent >= self._allowed() and not self._ended:
                     with self._sending:
                         self._send_again()
                     time.sleep(0.05)
                 with self._sending:
                     self._send_again()
+                    if self._ended:
+                        return
                     chunk = make_chunk(values, number)
                     self._deliver(chunk)
                     self._note(chunk, number, month)

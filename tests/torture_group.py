@@ -9,15 +9,17 @@ chooses another.
 from __future__ import annotations
 
 import asyncio
-import uuid
 from typing import Any
 
+import orjson
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
-from aiokafka.protocol.group import JoinGroupRequest, LeaveGroupRequest
+from aiokafka.protocol.group import JoinGroupRequest, LeaveGroupRequest, ProtocolMetadata
 
 SESSION_MS = 2_000
 PROTOCOL = "faust"
+ABOUT = {"assignment": {"actives": {}, "standbys": {}}, "url": "http://127.0.0.1:6066", "changelog_distribution": {}}
+"""What a worker says of itself when it joins; the leader must be able to read it."""
 
 
 def mend_group(kafka: str, group: str) -> bool:
@@ -49,7 +51,7 @@ async def _mend(kafka: str, group: str) -> bool:
 async def join(client: AIOKafkaClient, group: str, member_id: str = "") -> Any:
     """Join a group as a worker does; the broker's answer, with `member_id` and `leader_id`."""
     for _ in range(2):  # the first answer is only a name
-        about = [(PROTOCOL, uuid.uuid4().bytes)]
+        about = [(PROTOCOL, ProtocolMetadata(0, ["usage"], orjson.dumps(ABOUT)).encode())]
         request = JoinGroupRequest(group, SESSION_MS, 5 * SESSION_MS, member_id, None, "consumer", about)
         answer = await client.send(client.get_random_node(), request)
         member_id = answer.member_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -50,6 +51,8 @@ class Plan:
     flush_events: int = 2_000
     lives: int = 0
     """How often the topic is created again or given more partitions, spread over the run."""
+    minutes: float = math.inf
+    """When so long has passed it is ended in order, however far it came: what was sent is rated and judged."""
     rekey: bool = False
     """Messages have no key and go through `boss rekey`, which is killed too."""
     points_only: bool = False
@@ -145,15 +148,19 @@ class Torture:
         self._lived = 0
         self._wounds: list[Wound] = []
         self._embedded = None if nodes else kafka
+        self._until = math.inf
         self._still: tuple[float, dict[int, int]] = (time.monotonic(), {})
 
     def run(self) -> None:
         """Torment until all events are sent and all kills done, then let the workers finish, stop them, and check."""
         self.feed.start()
+        self._until = time.monotonic() + 60 * self.plan.minutes
         next_deed = time.monotonic()
         try:
             while self.feed.failure is None and (self.feed.running or self._tormenting):
                 self._look_after()
+                if time.monotonic() > self._until:
+                    self.feed.end()
                 if self._tormenting and time.monotonic() > next_deed and self._merciless():
                     self._do_something()
                     next_deed = time.monotonic() + self._random.uniform(0.5, 3)
@@ -172,7 +179,7 @@ class Torture:
 
     @property
     def _tormenting(self) -> bool:
-        return self._kills < self.plan.kills
+        return self._kills < self.plan.kills and time.monotonic() < self._until
 
     @property
     def _kills(self) -> int:
