@@ -86,7 +86,11 @@ def _fresh_workspace(folder: Path) -> Workspace:
         if not (folder / "demo.mark").is_file():
             raise BadWorkspace(f"{folder} is not empty and no earlier demo. Name another folder; nothing was changed.")
         shutil.rmtree(folder)
-    Workspace.create(folder, "video-conference", str(PERIOD))
+    if Workspace.create(folder, "video-conference", str(PERIOD)).settings.ledger.location:
+        shutil.rmtree(folder)
+        raise BadWorkspace(
+            "The demo's ledger is in its folder, so that the next demo can replace it. Unset BOSS_LEDGER__LOCATION."
+        )
     settings = (folder / "boss.toml").read_text(encoding="utf-8")
     before, rest = settings.split("[company]")
     (folder / "boss.toml").write_text(before + COMPANY + rest[rest.index("[billing]") :], encoding="utf-8")

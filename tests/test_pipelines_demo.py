@@ -28,6 +28,13 @@ def test_the_demo_goes_from_events_to_documents_and_every_number_agrees(tmp_path
     assert any("checks agree" in line for line in said)
 
 
+def test_the_demo_puts_nothing_into_object_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOSS_LEDGER__LOCATION", "s3://acme/ledger")
+    with pytest.raises(BadWorkspace, match="Unset BOSS_LEDGER__LOCATION"):
+        run_demo(tmp_path / "demo", lambda _: None)
+    assert not (tmp_path / "demo").exists()
+
+
 def test_the_demo_touches_no_folder_but_its_own(tmp_path: Path) -> None:
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "to-mum.txt").write_text("hello")
