@@ -120,8 +120,10 @@ class Rater:
         self._ledger.postings.join(alone=topic is None)
         if topic is not None:
             keep_life(self._ledger.postings, topic)
-        self._partitions = None if topic is None else topic.life.partitions
-        self._compiled = self._owners = None
+        partitions = None if topic is None else topic.life.partitions
+        if partitions != self._partitions:  # otherwise what is compiled holds for whatever sources we get
+            self._compiled = self._owners = None
+        self._partitions = partitions
         self._newest = self._committed = None
         self._positions = {source: self._posted.position(source_id(*source)) for source in sources}
         self._remembered.rebuild()

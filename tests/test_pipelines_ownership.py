@@ -16,6 +16,8 @@ from pipelines.rater import Rater, RateResult
 from pipelines.rejected import open_rejects, retry_rejects
 from pipelines.topic_life import Topic, TopicLife
 from pipelines.workspace import Workspace
+from schemas.book import Book
+from schemas.roster import Roster
 from schemas.usage import RawBatch
 from tests.test_pipelines_worker import meeting
 
@@ -29,8 +31,11 @@ class Worker:
     """A rater that has some partitions of a topic."""
 
     def __init__(self, shop: Workspace, *partitions: int, count: int = PARTITIONS, epoch: str = "1") -> None:
-        self.stream = f"kafka:usage@{epoch}"
         self.rater = Rater(shop, shop.ledger(), shop.settings.limits)
+        self.assign(epoch, count, *partitions)
+
+    def assign(self, epoch: str, count: int, *partitions: int) -> None:
+        self.stream = f"kafka:usage@{epoch}"
         topic = Topic("usage", self.stream, TopicLife(count, None))
         self.next = {
             p: -1 if at is None else at
@@ -193,6 +198,29 @@ def test_a_roster_published_meanwhile_is_checked_too(shop: Workspace) -> None:
 
 
 SUBJECTS = {"conf-qingshan": "qingshan", "conf-lantian": "lantian", "conf-huaxing-bj": "huaxing"}
+
+
+def test_a_rebalance_compiles_nothing_again_unless_the_topic_has_other_partitions(
+    shop: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[tuple[Book, Roster]] = []
+    load = Workspace.load
+
+    def load_and_count(workspace: Workspace) -> tuple[Book, Roster]:
+        loads.append(load(workspace))
+        return loads[-1]
+
+    monkeypatch.setattr(Workspace, "load", load_and_count)
+    worker = Worker(shop, OWNER, OTHER)
+    worker.rate(OWNER, meeting(0))
+    for number, epoch, count, partition, loaded, charges in (
+        (1, "1", PARTITIONS, OTHER, 1, False),
+        (2, "1", PARTITIONS, OWNER, 1, True),
+        (3, "2", 1, 0, 2, True),
+    ):
+        worker.assign(epoch, count, partition)
+        assert bool(worker.rate(partition, meeting(number)).postings) == charges
+        assert len(loads) == loaded
 
 
 @pytest.mark.parametrize(("rated", "more", "cut"), [(0, 8, 40), (17, 8, 3), (30, 6, 7), (20, 5, 1)])
