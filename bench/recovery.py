@@ -128,7 +128,7 @@ def _wait(running: Workspace, log: Path, last_offsets: dict[int, int], started: 
     wanted = {source_id(running.stream_name, number): offset for number, offset in last_offsets.items()}
     reading = None
     while time.perf_counter() - started < PATIENCE_SECONDS:
-        if reading is None and "reading" in log.read_text():
+        if reading is None and "event='reading'" in log.read_text():
             reading = time.perf_counter() - started
         if postings.positions(wanted) == wanted:
             rated = time.perf_counter() - started

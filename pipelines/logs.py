@@ -14,7 +14,7 @@ import structlog
 
 REPEAT_SECONDS = 10.0
 
-CHATTY = ("aiokafka", "faust", "mode", "asyncio", "pipelines.transport")
+CHATTY = ("aiokafka", "faust", "mode", "asyncio", "pipelines.transport", "pipelines.patience")
 """Loggers of libraries: warnings and worse only, and each line not more than once in REPEAT_SECONDS."""
 
 

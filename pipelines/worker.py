@@ -25,6 +25,7 @@ from pipelines.leaving import exit_after
 from pipelines.login import OPEN, Login
 from pipelines.logs import start_logging
 from pipelines.notices import Teller
+from pipelines.patience import PatientTables
 from pipelines.rater import RateResult
 from pipelines.settings import Stream
 from pipelines.sink import FlushLimits, Rates, Sink
@@ -130,6 +131,7 @@ class Worker:
             broker=[f"kafka://{server.strip()}" for server in kafka.split(",")],
             broker_credentials=_credentials(login),
             store="memory://",
+            TableManager=PatientTables,
             datadir=str(folder),
             topic_partitions=stream.partitions,
             topic_disable_leader=True,

@@ -28,18 +28,29 @@ ROOT = Path(__file__).parents[1]
 
 
 class RaterDouble:
-    """Keeps one row per message, by compare-and-swap; on request it dies after a commit, cannot write, or never gets done."""
+    """Keeps one row per message, by compare-and-swap; on request it dies after a commit, cannot write, never gets done, or
+    takes long to begin."""
 
-    def __init__(self, folder: Path, *, die_after_commits: int = 0, unwritable: bool = False, held: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        die_after_commits: int = 0,
+        unwritable: bool = False,
+        held: bool = False,
+        assign_seconds: float = 0,
+    ) -> None:
         self.table = LedgerTable(folder, HEARD)
         self.commits_left = die_after_commits
         self.unwritable = unwritable
         self.held = held
+        self.assign_seconds = assign_seconds
         self.positions: dict[Source, int | None] = {}
 
     def assign(self, sources: Sequence[Source], topic: Topic | None = None) -> Mapping[Source, int | None]:
         if topic is not None:
             keep_life(self.table, topic)
+        time.sleep(self.assign_seconds)
         self.positions = {source: self.table.position(source_id(*source)) for source in sources}
         return dict(self.positions)
 
@@ -112,8 +123,9 @@ def main() -> int:
     parser.add_argument("--die-after-commits", type=int, default=0)
     parser.add_argument("--unwritable", type=bool, default=False)
     parser.add_argument("--held", type=bool, default=False)
+    parser.add_argument("--assign-seconds", type=float, default=0)
     given = vars(parser.parse_args())
-    options = {name: given.pop(name) for name in ("die_after_commits", "unwritable", "held")}
+    options = {name: given.pop(name) for name in ("die_after_commits", "unwritable", "held", "assign_seconds")}
     rater = RaterDouble(given.pop("folder"), **options)
     try:
         run_stream(rater, given.pop("kafka"), Stream(**given))

@@ -148,6 +148,15 @@ def test_a_stopped_worker_commits_what_it_has_in_hand(kafka: str, topic: str, tm
     assert_each_once(heard(table), 1_000)
 
 
+def test_a_worker_may_read_its_ledger_for_longer_than_a_broker_may_take_to_answer(
+    kafka: str, topic: str, tmp_path: Path, worker_log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROKER_REQUEST_TIMEOUT", "2")  # Faust's setting, of 90 s
+    send(kafka, topic, 100)
+    start_worker(tmp_path / "table", kafka, worker_log, topic=topic, group=topic, assign_seconds=6)
+    assert_each_once(wait_for_messages(tmp_path / "table", 100, seconds=60), 100)
+
+
 def test_a_worker_whose_ledger_cannot_be_written_ends_with_the_reason_in_one_line(
     kafka: str, topic: str, tmp_path: Path, worker_log: Path
 ) -> None:
