@@ -26,8 +26,8 @@ EXPLAINED = (FENCED, UNWRITABLE, MOVED)
 """Why a worker may end by itself under torture: it was overtaken, its disk was full or read-only, its topic is another one."""
 
 NOISE = ("Traceback", "level='error'", "level='critical'", "boss: ")
-HARMLESS = ("Thread keepalive is not responding", "logger='aiokafka")
-"""Said by libraries after they were frozen, and while a broker is away."""
+HARMLESS = ("Thread keepalive is not responding", "logger='aiokafka", "coro=<GroupCoordinator._do_commit_offsets() done")
+"""Said by libraries after they were frozen, while a broker is away, and when lag tools could not be told at the very end."""
 
 
 @dataclass(frozen=True)
