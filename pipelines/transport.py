@@ -20,6 +20,7 @@ import asyncio
 import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -37,7 +38,7 @@ from faust.types import TP, ConsumerMessage
 from pipelines.deliveries import Deliveries, Delivery
 from pipelines.topic import topic_moved, unreadable
 from pipelines.topic_life import Topic, TopicLife, check_life, read_life
-from schemas.errors import StreamMoved
+from schemas.errors import BrokenPromise, StreamMoved
 from schemas.usage import RawBatch
 
 FETCH_WAIT_MS = 50
@@ -52,6 +53,9 @@ METADATA_SECONDS = 15
 
 END_GRACE_SECONDS = 3.0
 """How long a topic may look shorter than our position. A new partition leader may lag behind for a moment."""
+
+MOST_GAPS = 3
+"""How often in a row messages are read again because the delivery before them is missing."""
 
 _HEADERS = attrgetter("headers")
 
@@ -223,6 +227,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         self.deliveries = Deliveries()
         self._delivered: dict[TP, deque[tuple[int, int]]] = defaultdict(deque)  # (last offset, messages), in order
         self._seeking = asyncio.Lock()
+        self._gaps = 0  # since the last delivery that was admitted
         super().__init__(transport, *args, **kwargs)
 
     def _new_consumer_thread(self) -> FetchThread:
@@ -260,6 +265,31 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             acked.discard(reached)
         self._acked[tp] = [offset for offset in self._acked[tp] if offset in acked]
         return None if reached is None else reached + 1
+
+    async def admit(self, message: Any, delivery: Delivery) -> bool:
+        """Whether it is the next of its partition. If not it is forgotten: it is stale, or read again with what is missing.
+
+        Faust clears its queue when a rebalance is over. When two follow each other, that is after the second has sought, and
+        what was read since then is gone.
+
+        Raises:
+            BrokenPromise: The delivery before this one is missing, and reading again does not bring it.
+        """
+        try:
+            admitted = self.deliveries.admit(delivery)
+        except BrokenPromise:
+            self._gaps += 1
+            if self._gaps > MOST_GAPS:
+                raise
+            self.log.info("Messages were dropped by a rebalance before they were rated; reading them again.")
+            with suppress(IllegalStateError):  # the next rebalance has begun, and will seek
+                await self.perform_seek()
+            admitted = False
+        if admitted:
+            self._gaps = 0
+        else:
+            self.forget(message)
+        return admitted
 
     def forget(self, message: Any) -> None:
         """A stale message: it will be read again, nobody acknowledges it, and a rebalance must not wait for it."""

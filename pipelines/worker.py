@@ -161,8 +161,7 @@ class Worker:
             async for event in deliveries.noack().events():
                 consumer: Consumer = app.consumer
                 try:
-                    if not consumer.deliveries.admit(event.value):
-                        consumer.forget(event.message)
+                    if not await consumer.admit(event.message, event.value):
                         continue
                 except Exception as error:
                     await self._fail(error)

@@ -96,6 +96,10 @@ def test_published_offsets_never_pass_an_unacknowledged_delivery(steps: list[int
     assert not made._acked[USAGE_0]
 
 
+class Message:
+    """Faust keeps weak references to them; its agent, or we, a strong one to the last."""
+
+
 @pytest.mark.parametrize("drained", [True, False])
 def test_nobody_waits_for_a_message_that_was_dropped_and_will_never_be_acknowledged(
     drained: bool, monkeypatch: pytest.MonkeyPatch
@@ -106,15 +110,44 @@ def test_nobody_waits_for_a_message_that_was_dropped_and_will_never_be_acknowled
     async def wait_for_the_unacknowledged(made: Any) -> None:
         waited_for.append(len(made._unacked_messages))
 
-    class Message:
-        """Faust keeps weak references; its agent, here we, a strong one to the last message."""
-
     last, waited_for, made = Message(), list[int](), consumer()
     made.wiring, made.deliveries, made._unacked_messages = SimpleNamespace(drain=drain), opened({0: 9}), WeakSet([last])
     monkeypatch.setattr(driver.Consumer, "wait_empty", wait_for_the_unacknowledged)
     asyncio.run(made.wait_empty())
     assert waited_for == [0]
     assert not made.deliveries.admit(delivery([10], follows=9)), "what was read before the partitions are given away is stale"
+
+
+class SeekingConsumer(Consumer):
+    """Has its bookkeeping only; a seek opens partition 0 behind offset 9, unless it is `in_vain`."""
+
+    def __init__(self, in_vain: bool = False) -> None:
+        self.deliveries, self.in_vain, self.seeks = opened({0: 9}), in_vain, 0
+        self._gaps, self._unacked_messages, self.log = 0, WeakSet[Message](), logging.getLogger("transport")
+
+    async def perform_seek(self) -> None:
+        self.seeks += 1
+        if not self.in_vain:
+            self.deliveries.close()
+            self.deliveries.open({0: 9})
+
+    def take(self, *given: Delivery) -> list[bool]:
+        return [asyncio.run(self.admit(Message(), each)) for each in given]
+
+
+def test_messages_that_a_rebalance_dropped_are_read_again() -> None:
+    made = SeekingConsumer()
+    gone_on = [delivery([12], follows=11), delivery([13], follows=12)]
+    again = [delivery([10, 11], follows=9, generation=2), delivery([12, 13], follows=11, generation=2)]
+    assert made.take(*gone_on, *again) == [False, False, True, True]
+    assert made.seeks == 1, "what was read before the seek is stale"
+
+
+def test_a_worker_fails_when_reading_again_does_not_bring_what_is_missing() -> None:
+    made = SeekingConsumer(in_vain=True)
+    with pytest.raises(BrokenPromise, match="Start the worker again"):
+        made.take(*[delivery([12], follows=11)] * 9)
+    assert made.seeks == 3
 
 
 class FakeKafka:
