@@ -18,6 +18,7 @@ from typing import Any
 
 import faust
 import structlog
+from aiokafka.errors import KafkaConnectionError
 
 from pipelines.allocator import keep_what_lives, return_freed_memory
 from pipelines.health import Health
@@ -32,7 +33,7 @@ from pipelines.sink import FlushLimits, Rates, Sink
 from pipelines.topic import ensure_topic
 from pipelines.topic_life import Topic, TopicLife
 from pipelines.transport import METADATA_SECONDS, Consumer, Transport, Wiring
-from schemas.errors import BadWorkspace
+from schemas.errors import BadWorkspace, Refused
 
 log = structlog.stdlib.get_logger("boss.worker")
 
@@ -175,8 +176,17 @@ class Worker:
         return app
 
     async def _start_and_watch(self) -> None:
-        """Start the app; returns when it crashed, raising its reason."""
-        await self.app.start()
+        """Start the app; returns when it crashed, raising its reason.
+
+        Raises:
+            Refused: The broker answered a moment ago and went away before Faust had reached it.
+        """
+        try:
+            await self.app.start()
+        except KafkaConnectionError:
+            raise Refused(
+                "Kafka went away while the worker was starting. Nothing is lost. Start it again; it waits for a broker."
+            ) from None
         self.health.watch_lag(self.app.consumer.lag_events)
         await self.app.wait_until_stopped()
         if self.app.crash_reason is not None:

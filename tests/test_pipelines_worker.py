@@ -7,13 +7,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import orjson
 import polars as pl
+import pytest
+from aiokafka.errors import KafkaConnectionError
 
 from pipelines.broker import die_with_parent
 from pipelines.producer import send_messages
+from pipelines.worker import Worker
 from pipelines.workspace import Workspace
+from schemas.errors import Refused
 from tests.stream_watch import PARTITIONS, wait_for, wait_until
 
 ROOT = Path(__file__).parents[1]
@@ -77,6 +82,16 @@ def counts(workspace: Workspace) -> tuple[int, int]:
     ledger = workspace.ledger()
     events = ledger.postings.scan().select(pl.struct("event_source", "event_id").n_unique()).collect().item()
     return events, ledger.rejects.scan().select(pl.len()).collect().item()
+
+
+def test_a_broker_that_goes_away_while_the_worker_starts_is_a_reason_and_no_traceback() -> None:
+    async def start() -> None:
+        raise KafkaConnectionError("Unable to bootstrap")
+
+    starting = object.__new__(Worker)
+    starting.app = SimpleNamespace(start=start)
+    with pytest.raises(Refused, match="Start it again; it waits for a broker"):
+        asyncio.run(starting._start_and_watch())
 
 
 def test_good_events_are_posted_once_and_bad_ones_rejected_once_through_a_kill(

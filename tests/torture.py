@@ -68,6 +68,7 @@ class Outcome:
             ("ended by a full disk", run.crew.starved),
             ("fenced", run.crew.fenced),
             ("refused: another topic", run.crew.refused),
+            ("broker gone at the start", run.crew.abandoned),
             ("postings, rejects", f"{found.postings:,}, {found.rejects:,}"),
             ("rows of balances", f"{found.balance_rows:,}"),
             ("newest book, roster used", f"{found.books}, {found.rosters}"),

@@ -21,9 +21,11 @@ from tests.torture_clock import Clock
 from tests.torture_worker import POINTS
 
 ROOT = Path(__file__).parents[1]
+AWAY = "Kafka went away while the worker was starting"
 FENCED, UNWRITABLE, MOVED = "Another worker has advanced", "cannot be written", "set a new stream.epoch"
-EXPLAINED = (FENCED, UNWRITABLE, MOVED)
-"""Why a worker may end by itself under torture: it was overtaken, its disk was full or read-only, its topic is another one."""
+EXPLAINED = (FENCED, UNWRITABLE, MOVED, AWAY)
+"""Why a worker may end by itself under torture: it was overtaken, its disk was full or read-only, its topic is another one, or
+its broker was stopped in the moment when it began."""
 
 NOISE = ("Traceback", "level='error'", "level='critical'", "boss: ")
 HARMLESS = ("Thread keepalive is not responding", "logger='aiokafka", "coro=<GroupCoordinator._do_commit_offsets() done")
@@ -89,7 +91,7 @@ class Crew:
         self.most_passes = 4
         """They do so when they pass it for the n-th time, n being at most this."""
         self.kills: Counter[str] = Counter(dict.fromkeys(["at random", *program.points], 0))
-        self.fenced = self.starved = self.refused = 0
+        self.fenced = self.starved = self.refused = self.abandoned = 0
         self.topic_changed = False
         """Whether the topic is not the one that the workers' epoch means."""
         self.unexplained: list[str] = []
@@ -176,6 +178,8 @@ class Crew:
             self.starved += 1
         elif code == 1 and MOVED in text and self.topic_changed:
             self.refused += 1
+        elif code == 1 and AWAY in text:
+            self.abandoned += 1
         elif worker.doomed == "stopped" and code == -signal.SIGTERM:
             pass  # asked to stop while Python was still importing: it had not begun
         elif code != 0 or worker.doomed is None:
