@@ -108,8 +108,13 @@ class Commands:
             self._start(self._again)
 
     def finish(self, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Returns when no command runs any more."""
+        """Returns when no command runs any more; one that must be run again and again is given up after a while."""
+        until = time.monotonic() + LONG_SECONDS
         while self._running is not None:
+            if time.monotonic() > until:
+                self.unexplained.append(f"boss {self._running[0]} was not done in {LONG_SECONDS:.0f} s")
+                self.abandon()
+                return
             meanwhile()
             self.look_after()
             time.sleep(0.05)
