@@ -157,14 +157,6 @@ def test_the_page_says_of_every_folder_of_a_workspace_whether_it_must_be_kept() 
     assert re.findall(r"^\| `(\w+)/`", backup, re.MULTILINE) == [name.removesuffix("_folder") for name in folders]
 
 
-def test_every_link_of_the_page_leads_somewhere() -> None:
-    headings = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in re.findall(r"^##+ (.+)$", TEXT, re.M)}
-    links = re.findall(r"\]\(([^)]+)\)", TEXT)
-    assert links
-    for link in links:
-        assert link.removeprefix("#") in headings if link.startswith("#") else (PAGE.parent / link).is_file(), link
-
-
 def console(heading: str) -> list[str]:
     """The commands below a heading, without `boss `."""
     section = TEXT.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]

@@ -197,7 +197,7 @@ STORIES = st.lists(
 
 
 # Whole bill runs are slow, so a story that fails is told as it is and not shortened.
-@settings(max_examples=5, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=3, phases=[Phase.explicit, Phase.generate])
 @given(story=STORIES, model=st.sampled_from(["graduated", "volume"]))
 def test_the_invoices_of_any_story_say_what_was_taken_rounded_once(
     tmp_path_factory: pytest.TempPathFactory, story: list[tuple[str, int, int]], model: str
