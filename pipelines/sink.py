@@ -39,7 +39,7 @@ class FlushLimits:
 
     seconds: float = 0.5
     messages: int = 50_000
-    data_bytes: int = 12 << 20
+    data_bytes: int = 28 << 20
 
 
 FlushReport = Callable[[RateResult, float], None]

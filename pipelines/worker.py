@@ -40,6 +40,10 @@ log = structlog.stdlib.get_logger("boss.worker")
 STOP_SECONDS = 5.0
 """How long leaving the group and closing connections may take; the ledger is complete before that."""
 
+REBALANCE_SECONDS = 60.0
+"""How long the group waits for a member to come to a rebalance. One that is reading a large ledger back comes late, and is not
+dead: its heartbeats go on, and those of a dead one end with its session. Less than Faust waits for an answer, 90 s."""
+
 MESSAGES_PER_POLL = 5_000
 """Bounds memory where messages are short."""
 
@@ -142,7 +146,7 @@ class Worker:
             broker_max_poll_records=MESSAGES_PER_POLL,
             broker_session_timeout=stream.session_seconds,
             broker_heartbeat_interval=max(0.3, stream.session_seconds / 4),
-            broker_rebalance_timeout=max(10.0, 2 * stream.session_seconds),
+            broker_rebalance_timeout=max(REBALANCE_SECONDS, 2 * stream.session_seconds),
             broker_commit_interval=1.0,
             consumer_metadata_max_age_ms=METADATA_SECONDS * 1000,
             worker_redirect_stdouts=False,
