@@ -36,5 +36,5 @@ def test_a_worker_takes_only_so_many_messages_at_a_time(
         most = max(most, memory(worker.pid))
         time.sleep(0.01)
     worker.kill()
-    assert 20 * MEGABYTE < most - before < 65 * MEGABYTE
+    assert 20 * MEGABYTE < most - before < 100 * MEGABYTE, "a batch collected, one in Faust's queue, one being fetched"
     assert size * count > 180 * MEGABYTE
