@@ -35,14 +35,13 @@ def pay_corrections(rows: pl.DataFrame, postings: pl.LazyFrame, balances: Balanc
     """
     revenue = rows.filter(pl.col("role") == Role.REVENUE.value).with_row_index("event")
     back = revenue.filter(pl.col("corrects").is_not_null())
-    accounts = back["account_id"].unique().implode()
-    deducted = (pl.col("role") == Role.BALANCE.value) & (pl.col("charge") == Move.DEDUCT.value)
-    charged = (pl.col("role") == Role.REVENUE.value) & (pl.col("amount") != 0)
-    mine = postings.filter(pl.col("account_id").is_in(accounts) & (deducted | charged)).collect()
-    deductions, charges = mine.filter(deducted), mine.filter(charged)
     wanted = back.select("event", *EVENT, "price_id").unique([*EVENT, "price_id"])
+    theirs = postings.filter(pl.col("account_id").is_in(back["account_id"].unique().implode()))
+    charged = theirs.filter((pl.col("role") == Role.REVENUE.value) & (pl.col("amount") != 0)).select(*EVENT, "price_id")
+    cost = wanted.lazy().join(charged, on=[*EVENT, "price_id"], how="semi").collect()["event"]
+    deducted = (pl.col("role") == Role.BALANCE.value) & (pl.col("charge") == Move.DEDUCT.value)
+    deductions = theirs.filter(deducted).collect()
     paid = paid_parts(deductions.join(wanted.rename({"price_id": "value"}), on=[*EVENT, "value"]))
-    cost = wanted.join(charges, on=[*EVENT, "price_id"], how="semi")["event"]
     beside = back.join(deductions.drop("price_id").rename({"value": "price_id"}), on=AGGREGATE_KEY, how="semi")["event"]
     prepaid = terms.accounts.filter(pl.col("charging") == "prepaid")["account_id"]
     anew = pl.col("corrects").is_null() & pl.col("account_id").is_in(prepaid.implode())
