@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -23,9 +24,13 @@ from rating.limits.compile import compile_limits
 from rating.terms import compile_terms
 from schemas.billing import POSITIONS
 from schemas.errors import BrokenPromise, NoSuchInvoice
+from schemas.frames import AMOUNT, FrameSchema
 from schemas.ledger import POSTINGS
 from schemas.money import minor_unit_digits, round_money
 from schemas.period import Period
+
+STEPS = FrameSchema("STEPS", {"step": pl.String, "amount": AMOUNT})
+"""From one amount to another, in order. One row per step."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Explanation:
     parties: pl.DataFrame  # what partners and carriers get of the events shown, in the same order
     omitted: int  # rows behind the line that are not in `postings`
     omitted_amount: Decimal
-    steps: pl.DataFrame  # from the exact sum to the total of the line: step, amount
+    steps: pl.DataFrame  # STEPS from the exact sum to the total of the line
     limit: pl.DataFrame  # LIMIT_STEPS of what a limit made; empty for usage and fees
 
     def sections(self) -> list[tuple[str, pl.DataFrame]]:
@@ -76,10 +81,8 @@ def explain(workspace: Workspace, invoice_no: str, line: int, *, limit: int = 20
         BrokenPromise: The rows do not add up to the line.
     """
     ledger = workspace.ledger()
-    invoice = ledger.invoices.scan().filter(pl.col("invoice_no") == invoice_no).collect()
-    if invoice.is_empty():
-        raise NoSuchInvoice(invoice_no)
-    period, account = invoice.select("period", "account_id").row(0)
+    invoice = find_invoice(ledger, invoice_no)
+    period, account = invoice["period"], invoice["account_id"]
     is_line = (pl.col("period") == period) & (pl.col("account_id") == account) & (pl.col("line") == line)
     found = ledger.lines.scan().filter(is_line).collect()
     if found.is_empty():
@@ -96,6 +99,14 @@ def explain(workspace: Workspace, invoice_no: str, line: int, *, limit: int = 20
         limits = compile_limits(book, roster, compile_terms(book, roster))
         starts = Period.parse(workspace.settings.billing.starts)
         return replace(told, limit=limit_steps(connection, row, limits, starts))
+
+
+def find_invoice(ledger: Ledger, invoice_no: str) -> dict[str, Any]:
+    """The invoice's row of INVOICES. Raises NoSuchInvoice."""
+    found = ledger.invoices.scan().filter(pl.col("invoice_no") == invoice_no).collect()
+    if found.is_empty():
+        raise NoSuchInvoice(invoice_no)
+    return found.row(0, named=True)
 
 
 def explained_lines(ledger: Ledger, invoice_no: str) -> pl.DataFrame:
@@ -146,10 +157,7 @@ def _steps(exact: Decimal, net: Decimal, tax: Decimal, currency: str) -> pl.Data
         ("tax: this line's part of the tax of its class", tax),
         ("net and tax", net + tax),
     ]
-    return pl.DataFrame(
-        {"step": [step for step, _ in steps], "amount": [amount for _, amount in steps]},
-        schema={"step": pl.String, "amount": pl.Decimal(38, 18)},
-    )
+    return STEPS.build([{"step": step, "amount": amount} for step, amount in steps])
 
 
 def _short(amount: Decimal) -> str:

@@ -5,16 +5,12 @@ from __future__ import annotations
 import polars as pl
 
 from ledger.book import Ledger
-from schemas.errors import NoSuchInvoice
-from schemas.frames import AMOUNT
+from pipelines.explain import STEPS, find_invoice
 
 
 def due_steps(ledger: Ledger, invoice_no: str) -> pl.DataFrame:
-    """`step` and `amount`, in order. What a balance paid is told exactly and as the invoice has it. Raises NoSuchInvoice."""
-    found = ledger.invoices.scan().filter(pl.col("invoice_no") == invoice_no).collect()
-    if found.is_empty():
-        raise NoSuchInvoice(invoice_no)
-    invoice = found.row(0, named=True)
+    """STEPS to the amount due. What a balance paid is told exactly and as the invoice has it. Raises NoSuchInvoice."""
+    invoice = find_invoice(ledger, invoice_no)
     of_account = (pl.col("period") == invoice["period"]) & (pl.col("account_id") == invoice["account_id"])
     taken = ledger.outcomes.scan().filter(of_account).collect()["taken_amount"].sum()
     paid = invoice["paid_amount"]
@@ -27,7 +23,4 @@ def due_steps(ledger: Ledger, invoice_no: str) -> pl.DataFrame:
             ("paid from the balance", paid),
         ]
     steps += [("due", invoice["due_amount"])]
-    return pl.DataFrame(
-        {"step": [step for step, _ in steps], "amount": [amount for _, amount in steps]},
-        schema={"step": pl.String, "amount": AMOUNT},
-    )
+    return STEPS.build([{"step": step, "amount": amount} for step, amount in steps])
