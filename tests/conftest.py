@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from pipelines.broker import embedded_broker
+from pipelines.workspace import Workspace
 from tests.kafka import KafkaNode, closing_kafka, missing
 from tests.s3 import CREDENTIALS, ObjectServer
 
@@ -44,6 +45,14 @@ def kafka_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaNode]:
     node = KafkaNode(tmp_path_factory.mktemp("kafka"), guarded=True)
     with closing_kafka(node):
         yield node
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Workspace:
+    """A company of the template `video-conference`, published."""
+    made = Workspace.create(tmp_path / "shop", "video-conference", "2026-10")
+    made.publish()
+    return made
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

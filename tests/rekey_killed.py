@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from typing import Any
 
 import cli
@@ -19,6 +18,7 @@ import pipelines.rekey
 from pipelines.forward import Forwarder
 from pipelines.rekey import Stage
 from pipelines.rekeyed import Rekeyer
+from tests.sudden_death import dying_after
 
 POINTS: dict[str, tuple[type, str]] = {
     "keyed": (Rekeyer, "rekey"),
@@ -36,13 +36,7 @@ def arm(point: str, passes: int) -> None:
     """Die of SIGKILL at the point, when it is passed for the n-th time."""
     owner, name = POINTS[point]
     original = getattr(owner, name)
-    left = passes
-
-    def reach() -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+    reach = dying_after(passes)
 
     def and_die(*arguments: Any) -> Any:
         result = original(*arguments)

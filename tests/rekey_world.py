@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +15,6 @@ import polars as pl
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from pipelines.binary_mode import structured_values
-from pipelines.broker import die_with_parent
 from pipelines.message_events import read_messages
 from pipelines.topic import ensure_topic, find_topic
 from pipelines.workspace import Workspace
@@ -25,7 +22,6 @@ from schemas.usage import Header
 from tests import stream_watch
 from tests.test_pipelines_worker import meeting
 
-ROOT = Path(__file__).parents[1]
 ACCOUNTS = {
     "conf-qingshan": "qingshan",
     "conf-lantian": "lantian",
@@ -131,17 +127,7 @@ def start_rekey(
         "BOSS_REKEY__PORT": "0",
         **more,
     }
-    command = [sys.executable, "-m", module, "rekey", "--workspace", str(workspace.root)]
-    with log.open("ab") as out:
-        return subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=os.environ | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            preexec_fn=die_with_parent if sys.platform == "linux" else None,
-        )
+    return stream_watch.start_module(module, ["rekey", "--workspace", str(workspace.root)], log, environment)
 
 
 async def read_topic(kafka: str, topic: str) -> list[Any]:
@@ -176,6 +162,13 @@ def charged(workspace: Workspace) -> pl.DataFrame:
     """`event_id`, `rows`, one row per event with revenue in the ledger."""
     rows = workspace.ledger().postings.scan().filter(pl.col("role") == "revenue")
     return rows.group_by("event_id").agg(rows=pl.len()).collect()
+
+
+def assert_charged_once(workspace: Workspace, events: int) -> None:
+    """So many events, each by every price and for every party once."""
+    assert charged(workspace).height == events, "lost"
+    postings = workspace.ledger().postings.scan().collect()
+    assert postings.select("event_source", "event_id", "price_id", "role", "partner_id").is_unique().all()
 
 
 def rejected(workspace: Workspace) -> list[tuple[str, bytes]]:

@@ -14,7 +14,6 @@ from pathlib import Path
 import polars as pl
 
 from ledger.table import LedgerTable, source_id
-from pipelines.broker import die_with_parent
 from pipelines.rater import Commit, RateResult, Source
 from pipelines.settings import Stream
 from pipelines.topic_life import Topic, keep_life
@@ -22,9 +21,9 @@ from pipelines.worker import run_stream
 from schemas.errors import BossError, LedgerUnwritable
 from schemas.frames import FrameSchema
 from schemas.usage import RawBatch
+from tests.stream_watch import start_module
 
 HEARD = FrameSchema("HEARD", {"partition": pl.Int32, "offset": pl.Int64, "value": pl.Binary, "worker": pl.Int32})
-ROOT = Path(__file__).parents[1]
 
 
 class RaterDouble:
@@ -90,15 +89,7 @@ def heard(folder: Path) -> pl.DataFrame:
 def start_worker(folder: Path, kafka: str, log: Path, **options: object) -> subprocess.Popen[bytes]:
     """This file as a process that ends with ours. Options are those of `Stream` and of RaterDouble."""
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-    with log.open("ab") as out:
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.stream_fakes", str(folder), kafka, *arguments],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            preexec_fn=die_with_parent if sys.platform == "linux" else None,
-        )
+    return start_module("tests.stream_fakes", [str(folder), kafka, *arguments], log)
 
 
 def wait_for_messages(folder: Path, count: int, seconds: float = 40) -> pl.DataFrame:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import polars as pl
 
+from pipelines.broker import die_with_parent
 from pipelines.producer import send_messages
 
+ROOT = Path(__file__).parents[1]
 PARTITIONS = 4
 
 
@@ -62,6 +67,22 @@ def assert_each_once(found: pl.DataFrame, count: int) -> None:
     key = numbers.with_columns(key=pl.col("number") % 97)
     in_order = key.group_by("key", maintain_order=True).agg(pl.col("number").diff().drop_nulls().min())
     assert (in_order["number"].fill_null(1) > 0).all(), "messages of one account changed places"
+
+
+def start_module(
+    module: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """`python -m module` as a process that ends with ours. `environment` comes on top of ours; the log goes on."""
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=ROOT,
+            env=os.environ | (environment or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,
+        )
 
 
 def wait_for(process: subprocess.Popen[bytes], seconds: float = 20) -> int:

@@ -21,11 +21,9 @@ KEY = "BOSS_KAFKA_SECURITY__"
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Workspace:
-    made = Workspace.create(tmp_path / "shop", "video-conference", "2026-10")
-    made.publish()
-    (made.root / "usage.ndjson").write_bytes(b"\n".join(meeting(number) for number in range(100)))
-    return made
+def shop(shop: Workspace) -> Workspace:
+    (shop.root / "usage.ndjson").write_bytes(b"\n".join(meeting(number) for number in range(100)))
+    return shop
 
 
 def by_password(node: KafkaNode, **changes: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from tests.kafka import KafkaNode, administer
 from tests.rekey_world import (
     SOURCE_PARTITIONS,
     Sent,
+    assert_charged_once,
     charged,
     devices,
     events_in,
@@ -39,17 +40,8 @@ SESSION = {"BOSS_STREAM__SESSION_SECONDS": "5"}
 """Long enough for a busy machine: shorter ones end by themselves there."""
 
 
-@pytest.fixture
-def shop(tmp_path: Path) -> Workspace:
-    made = Workspace.create(tmp_path / "shop", "video-conference", "2026-10")
-    made.publish()
-    return made
-
-
 def assert_agrees(shop: Workspace, events: int) -> None:
-    assert charged(shop).height == events
-    postings = shop.ledger().postings.scan().collect()
-    assert postings.select("event_source", "event_id", "price_id", "role", "partner_id").is_unique().all()
+    assert_charged_once(shop, events)
     checks = run_checks(shop)
     assert checks["agrees"].all(), checks
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,17 +13,9 @@ import cli
 from pipelines.checks import run_checks
 from pipelines.rejected import open_rejects
 from pipelines.workspace import Workspace
-from tests.rekey_world import BAD, SUBJECTS, charged, wait_for, wait_until
+from tests.rekey_world import BAD, SUBJECTS, assert_charged_once, charged, wait_for, wait_until
+from tests.stream_watch import start_module
 from tests.test_pipelines_worker import meeting, start
-
-ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Workspace:
-    made = Workspace.create(tmp_path / "shop", "video-conference", "2026-10")
-    made.publish()
-    return made
 
 
 def usage_file(folder: Path, events: int) -> Path:
@@ -39,22 +29,13 @@ def usage_file(folder: Path, events: int) -> Path:
 
 
 def start_rate(shop: Workspace, kafka: str, topic: str, file: Path, log: Path) -> subprocess.Popen[bytes]:
-    with log.open("ab") as out:
-        return subprocess.Popen(
-            [sys.executable, "-m", "cli", "rate", str(file), "--workspace", str(shop.root)],
-            cwd=ROOT,
-            env=os.environ | {"BOSS_KAFKA": kafka, "BOSS_STREAM__TOPIC": topic},
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
+    environment = {"BOSS_KAFKA": kafka, "BOSS_STREAM__TOPIC": topic}
+    return start_module("cli", ["rate", str(file), "--workspace", str(shop.root)], log, environment)
 
 
 def assert_rated(shop: Workspace, events: int) -> None:
     """Each good event once, each bad one among the open rejects, and every two numbers agree."""
-    found = charged(shop)
-    assert found.height == events
-    postings = shop.ledger().postings.scan().collect()
-    assert postings.select("event_source", "event_id", "price_id", "role", "partner_id").is_unique().all()
+    assert_charged_once(shop, events)
     assert sorted(open_rejects(shop.ledger())["reason"]) == sorted(BAD)
     checks = run_checks(shop)
     assert checks["agrees"].all(), checks

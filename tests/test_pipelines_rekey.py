@@ -20,6 +20,7 @@ from tests.rekey_killed import POINTS
 from tests.rekey_world import (
     ACCOUNTS,
     Sent,
+    assert_charged_once,
     charged,
     devices,
     events_in,
@@ -32,20 +33,6 @@ from tests.rekey_world import (
 )
 from tests.stream_watch import PARTITIONS, get
 from tests.test_pipelines_worker import meeting, start
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Workspace:
-    made = Workspace.create(tmp_path / "shop", "video-conference", "2026-10")
-    made.publish()
-    return made
-
-
-def assert_each_once(shop: Workspace, events: int) -> None:
-    found = charged(shop)
-    assert found.height == events, "lost"
-    postings = shop.ledger().postings.scan().collect()
-    assert postings.select("event_source", "event_id", "price_id", "role", "partner_id").is_unique().all()
 
 
 def assert_in_order(source: Sequence[Any], sent_on: Sequence[Any], events: int) -> None:
@@ -85,7 +72,7 @@ def test_each_event_is_charged_once_and_bad_ones_are_rejected_though_rekey_is_ki
     for process in (members[1], worker):
         process.terminate()
         assert wait_for(process) == 0, log.read_text()
-    assert_each_once(shop, 12_000)
+    assert_charged_once(shop, 12_000)
     assert "Traceback" not in log.read_text()
 
 

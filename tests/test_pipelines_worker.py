@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,14 +12,11 @@ import polars as pl
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from pipelines.broker import die_with_parent
 from pipelines.producer import send_messages
 from pipelines.worker import Worker
 from pipelines.workspace import Workspace
 from schemas.errors import Refused
-from tests.stream_watch import PARTITIONS, wait_for, wait_until
-
-ROOT = Path(__file__).parents[1]
+from tests.stream_watch import PARTITIONS, start_module, wait_for, wait_until
 
 
 def meeting(number: int, **changes: object) -> bytes:
@@ -60,17 +55,7 @@ def start(workspace: Workspace, kafka: str, topic: str, log: Path, **more: str) 
         "BOSS_STREAM__PORT": "0",
         **more,
     }
-    command = [sys.executable, "-m", "cli", "worker", "--workspace", str(workspace.root)]
-    with log.open("ab") as out:
-        return subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=os.environ | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            preexec_fn=die_with_parent if sys.platform == "linux" else None,
-        )
+    return start_module("cli", ["worker", "--workspace", str(workspace.root)], log, environment)
 
 
 def send(kafka: str, topic: str, values: list[bytes | None]) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pipelines.broker import die_with_parent
-from tests.torture_crew import ROOT, read_log
+from tests.stream_watch import start_module
+from tests.torture_crew import read_log
 
 LONG_SECONDS = 600.0
 
@@ -57,17 +55,7 @@ class Commands:
     def _start(self, arguments: tuple[str, ...]) -> None:
         self._begun += 1
         log = self._logs / f"command-{self._begun:04}.log"
-        command = [sys.executable, "-m", "cli", *arguments, "--workspace", str(self._workspace)]
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=os.environ | self._settings,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                preexec_fn=die_with_parent if sys.platform == "linux" else None,
-            )
+        process = start_module("cli", [*arguments, "--workspace", str(self._workspace)], log, self._settings)
         self._running = (_name(arguments), process, log, time.monotonic())
 
     def excuse(self, sentence: str) -> None:

@@ -9,7 +9,6 @@ points are put into the product's functions from here; the product itself knows 
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +19,7 @@ import pipelines.worker
 from ledger.chain import Chain
 from ledger.table import LedgerTable
 from pipelines.rater import Rater
+from tests.sudden_death import dying_after
 
 Concerns = Callable[..., bool]
 """Whether this call is one of the point, asked with the call's own arguments."""
@@ -58,13 +58,7 @@ def arm(point: str, passes: int) -> None:
     """Die of SIGKILL at the point, when it is passed for the n-th time."""
     owner, name, concerns = POINTS[point]
     original = getattr(owner, name)
-    left = passes
-
-    def reach() -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+    reach = dying_after(passes)
 
     def and_die(*arguments: Any, **options: Any) -> Any:
         result = original(*arguments, **options)
