@@ -136,7 +136,7 @@ def prepare_cut(
         connection.execute(f"create or replace view unbilled as {load_query('unbilled')}")
         return
     last_run = run_query(connection, "select max(after_month) as after_month from cut")["after_month"][0]
-    months = {"after_month": last_run or "", "through_month": str(period)}
+    months = {"after_month": str(Period.parse(last_run)) if last_run else "", "through_month": str(period)}
     connection.execute(f"create or replace view cut_postings as {_filled(load_query('older'), months)}")
     both = f"{_filled(load_query('fresh'), months)} union all select {columns}, late from ({load_query('unbilled')})"
     connection.execute(f"create or replace view unbilled as {both}")
@@ -176,7 +176,11 @@ def with_own(reached: pl.DataFrame, period: Period, added: pl.DataFrame) -> pl.D
 
 
 def _filled(text: str, months: Mapping[str, str]) -> str:
-    """The text with its `$named` months written into it: a view takes no parameters, and files of other months are skipped."""
+    """The text with its `$named` months written into it: a view takes no parameters, and files of other months are skipped.
+
+    Args:
+        months: Each as a Period writes itself, or empty, so nothing else can come into the text.
+    """
     for name, month in months.items():
         text = text.replace(f"${name}", f"'{month}'")
     return text
