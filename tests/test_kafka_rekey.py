@@ -131,7 +131,7 @@ def misplaced(shop: Workspace) -> int:
     return open_rejects(shop.ledger(), ["wrong_partition"]).height
 
 
-def test_a_source_that_was_created_again_ends_rekey_and_is_read_from_its_beginning_by_the_next(
+def test_a_source_that_was_created_again_ends_rekey_and_a_new_group_reads_it_from_its_beginning(
     kafka_node: KafkaNode, topic: str, shop: Workspace, tmp_path: Path
 ) -> None:
     source, log, kafka = f"{topic}-devices", tmp_path / "rekey.log", kafka_node.bootstrap
@@ -144,7 +144,7 @@ def test_a_source_that_was_created_again_ends_rekey_and_is_read_from_its_beginni
     assert wait_for(stage) == 1
     why = ("it was deleted and created again", "Its messages were removed before they were sent on, or it was emptied")
     assert any(f"{reason}. Set a new rekey.group" in log.read_text() for reason in why), "whichever is noticed first"
-    stage = start_rekey(shop, kafka, source, topic, log, **SESSION)
+    stage = start_rekey(shop, kafka, source, topic, log, BOSS_REKEY__GROUP=f"again-{source}", **SESSION)
     wait_until(lambda: {number for _, _, number in events_in(asyncio.run(read_topic(kafka, topic)))} == {*range(3_600)})
     stage.terminate()
     assert wait_for(stage) == 0
