@@ -12,7 +12,9 @@ import pipelines.balances
 from commands.terminal import HERE, Format, FormatOption, WorkspaceOption, messages, open_workspace, progress, show
 from schemas.balance import OrderType
 
-app = typer.Typer(no_args_is_help=True, help="Prepaid accounts: what they have left, top-ups, reservations, notices.")
+app = typer.Typer()
+balance_app = typer.Typer(no_args_is_help=True, help="Prepaid accounts: what they have left, top-ups, reservations, notices.")
+app.add_typer(balance_app, name="balance")
 
 AccountArgument = Annotated[str, typer.Argument(help="The account, or one of its subscriptions or identifiers.")]
 SubjectArgument = Annotated[str, typer.Argument(help="The subscription, or one of its identifiers.")]
@@ -32,7 +34,7 @@ MaxCostOption = Annotated[str | None, typer.Option(help="It may cost no more tha
 SessionOption = Annotated[str, typer.Option("--session", help="Names the session within the account.")]
 
 
-@app.command("show")
+@balance_app.command("show")
 def show_balance(
     account: Annotated[str, typer.Argument(help="The account.")],
     at: Annotated[datetime | None, typer.Option(help="The UTC time at which buckets are in force; default: now.")] = None,
@@ -52,7 +54,7 @@ def show_balance(
     messages.print(sentence)
 
 
-@app.command()
+@balance_app.command()
 def topup(
     account: AccountArgument,
     amount: AmountArgument = None,
@@ -76,7 +78,7 @@ def topup(
     _place(workspace, OrderType.TOPUP, account, data, id)
 
 
-@app.command()
+@balance_app.command()
 def adjust(
     account: AccountArgument,
     amount: Annotated[
@@ -97,7 +99,7 @@ def adjust(
     _place(workspace, OrderType.ADJUST, account, data, id)
 
 
-@app.command()
+@balance_app.command()
 def authorise(
     subject: SubjectArgument,
     meter: UsedMeterOption,
@@ -120,7 +122,7 @@ def authorise(
         raise typer.Exit(1)
 
 
-@app.command()
+@balance_app.command()
 def reserve(
     subject: SubjectArgument,
     session: SessionOption,
@@ -148,7 +150,7 @@ def reserve(
         raise typer.Exit(1)
 
 
-@app.command()
+@balance_app.command()
 def release(account: AccountArgument, session: SessionOption, workspace: WorkspaceOption = HERE) -> None:
     """End a session whose usage did not come, and free what it had reserved.
 
@@ -157,7 +159,7 @@ def release(account: AccountArgument, session: SessionOption, workspace: Workspa
     _place(workspace, OrderType.RELEASE, account, {"session": session}, None)
 
 
-@app.command()
+@balance_app.command()
 def notices(
     account: Annotated[str | None, typer.Option(help="Only of this account.")] = None,
     workspace: WorkspaceOption = HERE,

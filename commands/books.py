@@ -20,10 +20,12 @@ from commands.terminal import (
 from pipelines.checks import AUDIT_DAYS
 from schemas.period import Period
 
-app = typer.Typer(no_args_is_help=True, help="The ledger: check and verify it, compact closed months, clean up.")
+app = typer.Typer()
+ledger_app = typer.Typer(no_args_is_help=True, help="The ledger: check and verify it, compact closed months, clean up.")
+app.add_typer(ledger_app, name="ledger")
 
 
-@app.command("check")
+@ledger_app.command("check")
 def check_ledger(workspace: WorkspaceOption = HERE, format: FormatOption = Format.TABLE) -> None:
     """Compare what must agree: ledger, lines and invoices, balances, statements and shares, debits and credits.
 
@@ -35,13 +37,13 @@ def check_ledger(workspace: WorkspaceOption = HERE, format: FormatOption = Forma
         raise typer.Exit(1)
 
 
-@app.command("stats")
+@ledger_app.command("stats")
 def ledger_stats(workspace: WorkspaceOption = HERE, format: FormatOption = Format.TABLE) -> None:
     """Show rows, files and bytes of the ledger per month."""
     show(pipelines.checks.ledger_stats(open_workspace(workspace)), format)
 
 
-@app.command("compact")
+@ledger_app.command("compact")
 def compact_ledger(
     period: Annotated[str | None, typer.Option(help="Only this month, and all of it.", metavar="YYYY-MM")] = None,
     workspace: WorkspaceOption = HERE,
@@ -64,7 +66,7 @@ def compact_ledger(
     messages.print(f"{compacted['files'].sum()} files rewritten." if compacted.height else "Nothing to gain.")
 
 
-@app.command("verify")
+@ledger_app.command("verify")
 def verify_ledger(
     workspace: WorkspaceOption = HERE,
     head: Annotated[list[str] | None, typer.Option(help="A head printed earlier; must still be in the chain.")] = None,
@@ -85,7 +87,7 @@ def verify_ledger(
         raise typer.Exit(1)
 
 
-@app.command("vacuum")
+@ledger_app.command("vacuum")
 def vacuum_ledger(
     workspace: WorkspaceOption = HERE,
     delete: Annotated[bool, typer.Option("--delete", help="Delete the files; without it they are only listed.")] = False,

@@ -14,13 +14,15 @@ import pipelines.sync_topic
 from commands.terminal import HERE, Format, FormatOption, WorkspaceOption, messages, open_workspace, progress, show
 from schemas.errors import Refused
 
-app = typer.Typer(no_args_is_help=True, help="A customer's rated rows to its own server: signed files or a topic.")
+app = typer.Typer()
+sync_app = typer.Typer(no_args_is_help=True, help="A customer's rated rows to its own server: signed files or a topic.")
+app.add_typer(sync_app, name="sync")
 
 AccountArgument = Annotated[str, typer.Argument(help="The billing account; no other account's row is copied.")]
 BundlesArgument = Annotated[Path, typer.Argument(help="The folder of the bundles, one for each account.")]
 
 
-@app.command()
+@sync_app.command()
 def key(file: Annotated[Path, typer.Argument(help="Where to write the private key; FILE.pub gets the public one.")]) -> None:
     """Make the key that signs bundles. Give customers FILE.pub.
 
@@ -30,7 +32,7 @@ def key(file: Annotated[Path, typer.Argument(help="Where to write the private ke
     messages.print(f"{file} signs; keep it secret. {public} is for whoever checks.")
 
 
-@app.command()
+@sync_app.command()
 def bundles(
     account: AccountArgument,
     folder: BundlesArgument,
@@ -51,7 +53,7 @@ def bundles(
     )
 
 
-@app.command()
+@sync_app.command()
 def check(
     folder: BundlesArgument,
     public_key: Annotated[Path, typer.Option(help="The .pub file.")],
@@ -66,7 +68,7 @@ def check(
     show(pl.DataFrame(rows, schema=["bundle", "account_id", "rows", "sha256"], orient="row"), format)
 
 
-@app.command()
+@sync_app.command()
 def topic(
     account: AccountArgument,
     topic: Annotated[str, typer.Argument(help="The customer's topic; created with one partition when it is missing.")],

@@ -13,10 +13,12 @@ import pipelines.catalog_test
 from commands.terminal import HERE, Format, FormatOption, WorkspaceOption, messages, show
 from pipelines.workspace import Workspace
 
-app = typer.Typer(no_args_is_help=True, help="The price book and the roster: check, compare, publish, test.")
+app = typer.Typer()
+catalog_app = typer.Typer(no_args_is_help=True, help="The price book and the roster: check, compare, publish, test.")
+app.add_typer(catalog_app, name="catalog")
 
 
-@app.command()
+@catalog_app.command()
 def check(workspace: WorkspaceOption = HERE) -> None:
     """Read catalog/ and roster/ and report every mistake with its place. Changes nothing."""
     book, roster, examples = pipelines.catalog_test.read_workspace_examples(Workspace.open(workspace))
@@ -26,7 +28,7 @@ def check(workspace: WorkspaceOption = HERE) -> None:
     )
 
 
-@app.command()
+@catalog_app.command()
 def diff(
     workspace: WorkspaceOption = HERE,
     affected: Annotated[
@@ -47,14 +49,14 @@ def diff(
             show(customers, format)
 
 
-@app.command()
+@catalog_app.command()
 def publish(workspace: WorkspaceOption = HERE) -> None:
     """Freeze catalog/ and roster/ as new versions. Workers take them with their next batch."""
     book, roster = Workspace.open(workspace).publish()
     messages.print(f"Price book version {book.version}, roster version {roster.version}.")
 
 
-@app.command("test")
+@catalog_app.command("test")
 def run_examples(workspace: WorkspaceOption = HERE, format: FormatOption = Format.TABLE) -> None:
     """Rate the examples written in catalog/ and compare with what they expect. Changes nothing; exits with 1 when one fails."""
     tested = pipelines.catalog_test.run_workspace_examples(Workspace.open(workspace))

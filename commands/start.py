@@ -1,4 +1,4 @@
-"""Beginning: a new workspace, the demo, the development broker, the worker."""
+"""Beginning: a new workspace, the demo, the development broker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 import pipelines.demo
 import pipelines.dev
-from commands.terminal import HERE, INVOICE_COLUMNS, Format, WorkspaceOption, messages, open_workspace, show
+from commands.terminal import HERE, INVOICE_COLUMNS, Format, WorkspaceOption, messages, show
 from pipelines.workspace import Workspace
 from schemas.period import Period
 
@@ -50,30 +50,3 @@ def dev(workspace: WorkspaceOption = HERE) -> None:
     Example: `boss dev`, and in another terminal `boss send usage.ndjson`
     """
     raise typer.Exit(pipelines.dev.run_dev(Workspace.open(workspace), messages.print))
-
-
-@app.command()
-def worker(workspace: WorkspaceOption = HERE) -> None:
-    """Rate the usage topic into the ledger until stopped. Run as many as the topic has partitions.
-
-    Example: `BOSS_KAFKA=127.0.0.1:9092 boss worker`
-    """
-    from pipelines.stream import run_worker  # Faust takes a second to import
-
-    raise typer.Exit(run_worker(open_workspace(workspace)))
-
-
-@app.command()
-def rekey(workspace: WorkspaceOption = HERE) -> None:
-    """Send a topic that is not keyed by account (`rekey.topic`) on to the usage topic by the right keys, until stopped.
-
-    Nothing is dropped: what belongs to nobody, or cannot be read, passes on as it is, and the worker rejects it with a reason.
-    Run as many as the topic has partitions; each needs a port of its own.
-
-    Example: `BOSS_KAFKA=127.0.0.1:9092 BOSS_REKEY__TOPIC=raw-usage boss rekey`
-
-    Example: `BOSS_REKEY__PORT=6077 boss rekey --workspace acme`, a second one, with the topic in boss.toml
-    """
-    from pipelines.rekey import run_rekey  # aiokafka and NumPy take their time to import
-
-    raise typer.Exit(run_rekey(open_workspace(workspace)))

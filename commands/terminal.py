@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 import pipelines.dev
-import pipelines.sql_access
+import pipelines.frame_text
 from pipelines.workspace import Workspace
 
 messages = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -52,9 +52,9 @@ def open_workspace(path: Path) -> Workspace:
 def show(frame: pl.DataFrame, format: Format) -> None:
     """Print a frame to stdout in the wanted format."""
     if format is not Format.TABLE:
-        pipelines.sql_access.write_frame(frame, format.value, sys.stdout.buffer)
+        pipelines.frame_text.write_frame(frame, format.value, sys.stdout.buffer)
         return
-    rows = pipelines.sql_access.table_rows(frame)
+    rows = pipelines.frame_text.table_rows(frame)
     table = Table(show_edge=False, pad_edge=False)
     if len(rows) == 1 and frame.width > UPRIGHT_COLUMNS:
         table.show_header = False

@@ -1,4 +1,4 @@
-"""Answers one SELECT over the ledger, the price book and the roster, and writes the answer for people and for programs.
+"""Answers one SELECT over the ledger, the price book and the roster.
 
 Nothing can be changed from here, in three ways at once: only a single SELECT is accepted, it runs in a read-only transaction,
 and the connection can open no other file (`pipelines/warehouse.py`). Large answers pass through in batches.
@@ -6,19 +6,17 @@ and the connection can open no other file (`pipelines/warehouse.py`). Large answ
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator
 from contextlib import closing
 from itertools import chain
 from typing import BinaryIO
 
 import duckdb
-import orjson
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from pipelines.frame_text import write_frames
 from pipelines.warehouse import add_ledger_views, open_warehouse
 from pipelines.workspace import Workspace
 from schemas.errors import BadQuery
@@ -73,36 +71,6 @@ def query_frames(connection: duckdb.DuckDBPyConnection, text: str) -> Generator[
         raise BadQuery(str(error)) from None
 
 
-def write_frame(frame: pl.DataFrame, format: str, target: BinaryIO) -> None:
-    """Write a frame as json, csv or parquet; see `write_frames`."""
-    write_frames([frame], format, target)
-
-
-def write_frames(frames: Iterable[pl.DataFrame], format: str, target: BinaryIO) -> None:
-    """Write frames of the same columns one after another, as one document.
-
-    json is one array of objects, csv has a header. In both, decimals are strings, exact, without zeros beyond two places;
-    days and instants are ISO 8601. parquet keeps the types.
-
-    Raises:
-        ValueError: The format is none of the three.
-    """
-    writers = {"json": _write_json, "csv": _write_csv, "parquet": _write_parquet}
-    if format not in writers:
-        raise ValueError(f"'{format}' is no format; there are {', '.join(writers)}")
-    writers[format](iter(frames), target)
-
-
-def plain_text(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with every decimal, day, instant and byte string as text. Integers, booleans, lists and text stay."""
-    return frame.with_columns([_as_text(name, dtype) for name, dtype in frame.schema.items()])
-
-
-def table_rows(frame: pl.DataFrame) -> list[list[str]]:
-    """The cells of the frame as people read them, row by row; null is empty."""
-    return [["" if cell is None else str(cell) for cell in row] for row in plain_text(frame).iter_rows()]
-
-
 def _require_select(connection: duckdb.DuckDBPyConnection, text: str) -> None:
     statements = connection.extract_statements(text)
     if len(statements) != 1:
@@ -133,47 +101,3 @@ def _frame(table: pa.Table, names: list[str]) -> pl.DataFrame:
     frame = pl.from_arrow(table.rename_columns(names))
     assert isinstance(frame, pl.DataFrame)
     return frame
-
-
-def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
-    column = pl.col(name)
-    if isinstance(dtype, pl.Decimal):
-        return column.cast(pl.String).str.replace(r"(\.\d\d\d*?)0+$", "$1")
-    if isinstance(dtype, pl.Datetime):
-        zone = "Z" if dtype.time_zone else ""
-        instant = column.dt.convert_time_zone("UTC") if dtype.time_zone else column
-        return instant.dt.strftime(f"%Y-%m-%dT%H:%M:%S%.f{zone}")
-    if isinstance(dtype, pl.Binary):
-        return column.map_elements(lambda value: value.decode("utf-8", "backslashreplace"), return_dtype=pl.String)
-    if dtype.is_numeric() or dtype.is_nested() or isinstance(dtype, pl.Boolean):
-        return column
-    return column.cast(pl.String)
-
-
-def _write_json(frames: Iterator[pl.DataFrame], target: BinaryIO) -> None:
-    start = b"[\n"
-    for frame in frames:
-        for row in plain_text(frame).iter_rows(named=True):
-            target.write(start + orjson.dumps(row, default=str))
-            start = b",\n"
-    target.write(b"[]\n" if start == b"[\n" else b"\n]\n")
-
-
-def _write_csv(frames: Iterator[pl.DataFrame], target: BinaryIO) -> None:
-    for number, frame in enumerate(frames):
-        flat = plain_text(frame)
-        nested = [name for name, dtype in flat.schema.items() if dtype.is_nested()]
-        as_json = [pl.Series(name, [_json_text(cell) for cell in flat[name].to_list()], dtype=pl.String) for name in nested]
-        target.write(flat.with_columns(as_json).write_csv(include_header=number == 0).encode())
-
-
-def _json_text(cell: object) -> str | None:
-    return None if cell is None else json.dumps(cell, default=str, ensure_ascii=False)
-
-
-def _write_parquet(frames: Iterator[pl.DataFrame], target: BinaryIO) -> None:
-    first = next(frames).to_arrow()
-    with pq.ParquetWriter(target, first.schema, compression="zstd") as writer:
-        writer.write_table(first)
-        for frame in frames:
-            writer.write_table(frame.to_arrow().cast(first.schema))

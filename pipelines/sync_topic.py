@@ -16,8 +16,8 @@ from typing import Any
 import orjson
 import polars as pl
 
+from pipelines.frame_text import plain_text
 from pipelines.producer import Message, send_messages
-from pipelines.sql_access import plain_text
 from pipelines.sync import Reached, advance, require_account, rows_after
 from pipelines.workspace import Workspace
 from schemas.errors import LedgerUnwritable, Refused

@@ -40,18 +40,14 @@ class FrameSchema:
         Raises:
             BrokenPromise: A column is missing or has another type. Nothing is cast: a stage that gets a type wrong is wrong.
         """
-        missing = [name for name in self.columns if name not in frame.columns]
+        found = dict(zip(frame.columns, frame.dtypes, strict=True))
+        missing = [name for name in self.columns if name not in found]
         if missing:
             raise BrokenPromise(f"{self.name} lacks the columns {', '.join(missing)}")
-        chosen = frame.select(self.names())
-        wrong = [
-            f"{name} is {chosen.schema[name]}, not {dtype}"
-            for name, dtype in self.columns.items()
-            if chosen.schema[name] != dtype
-        ]
+        wrong = [f"{name} is {found[name]}, not {dtype}" for name, dtype in self.columns.items() if found[name] != dtype]
         if wrong:
             raise BrokenPromise(f"{self.name}: {'; '.join(wrong)}")
-        return chosen
+        return frame if list(found) == self.names() else frame.select(self.names())
 
     def build(self, rows: list[dict[str, object]]) -> pl.DataFrame:
         """A frame of this schema from plain rows; absent keys are null. For small tables and tests."""

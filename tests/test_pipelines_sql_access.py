@@ -14,7 +14,8 @@ import polars as pl
 import pytest
 
 from ledger.book import Ledger, open_ledger
-from pipelines.sql_access import plain_text, query, query_frames, table_rows, write_frame, write_frames
+from pipelines.frame_text import plain_text, table_rows, write_frame, write_frames
+from pipelines.sql_access import query, query_frames
 from pipelines.warehouse import open_warehouse
 from schemas.book import BOOK_FRAMES, Book
 from schemas.errors import BadQuery
