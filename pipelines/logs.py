@@ -18,8 +18,15 @@ CHATTY = ("aiokafka", "faust", "mode", "asyncio", "pipelines.transport", "pipeli
 """Loggers of libraries: warnings and worse only, and each line not more than once in REPEAT_SECONDS."""
 
 
-HARMLESS = ("because it is rebalancing", "exception performing seek when flow not active")
-"""Part of every rebalance; after it the worker says itself what it reads."""
+HARMLESS = (
+    "because it is rebalancing",
+    "exception performing seek when flow not active",
+    "Missing sensor state for rebalance",  # of sensors that nobody has
+    "Warning: Task timed out!",  # reading the ledger back took 10 s; the worker says itself what it reads
+    "Please make sure it's hanging before restart.",
+    "Event loop is closed",  # a library's last try after the worker has left
+)
+"""Part of every rebalance, or of every end."""
 
 
 class NoFlood(logging.Filter):
