@@ -108,7 +108,13 @@ def write_files(
             name = f"part-{uuid.uuid4().hex}.parquet"
             written.append(name if value is None else f"{partition_by}={value}/{name}")
             data = BytesIO()
-            part.write_parquet(data, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS)
+            part.write_parquet(
+                data,
+                compression="zstd",
+                compression_level=1,
+                row_group_size=ROW_GROUP_ROWS,
+                statistics=not data_change,  # rows as they come are of all accounts: nobody could skip a group of them
+            )
             seal = Seal(written[-1], sha256(data.getbuffer()).hexdigest(), part.height, data.getbuffer().nbytes)
             store.put(seal.path, data.getbuffer())
             statistics = _statistics(part, [column for column in sort_by if column != partition_by])

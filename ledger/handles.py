@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deltalake import DeltaTable, Schema
+from deltalake import CommitProperties, DeltaTable, Schema
 from deltalake.exceptions import DeltaError
 
 from ledger.delta import SETTINGS, one_line
@@ -44,7 +44,10 @@ def open_version(store: Store, version: int) -> DeltaTable:
 
 
 def create_table(store: Store, schema: Schema, partition_by: list[str] | None) -> None:
-    """Create the table unless it is there. Raises LedgerUnwritable, or what delta-rs raises, also when another was quicker."""
+    """Create the table unless it is there. Raises LedgerUnwritable, or what delta-rs raises, also when another was quicker.
+
+    Tried once only: delta-rs would write it again as a second commit, after that of another writer who creates it too.
+    """
     if set(store.location) & {"%", "\\"}:
         raise LedgerUnwritable(store, "delta-rs loses its way in folders with % or \\ in their names")
     store.prepare()
@@ -55,6 +58,7 @@ def create_table(store: Store, schema: Schema, partition_by: list[str] | None) -
         partition_by=partition_by,
         configuration=SETTINGS,
         storage_options=_options(store),
+        commit_properties=CommitProperties(max_commit_retries=0),
     )
 
 

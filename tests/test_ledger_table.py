@@ -6,7 +6,9 @@ import multiprocessing
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -354,6 +356,26 @@ def run_both(work: Callable[..., None], first: tuple[object, ...], second: tuple
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0]
+
+
+def create_and_append(path: Path, partition: int, ready: Barrier) -> None:
+    create_table = ledger.handles.create_table
+
+    def create_together(*args: Any) -> None:
+        ready.wait(30)
+        create_table(*args)
+
+    pytest.MonkeyPatch().setattr(ledger.table, "create_table", create_together)
+    append_many(path, partition, 1)
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_writers_that_create_a_table_at_the_same_moment_make_one(attempt: int, tmp_path: Path) -> None:
+    ready = multiprocessing.get_context("spawn").Barrier(2)
+    run_both(create_and_append, (tmp_path, 0, ready), (tmp_path, 1, ready))
+    table = open_ledger(tmp_path).postings
+    assert table.version() == 2, "created once, appended to twice"
+    assert verify(table).is_empty()
 
 
 def test_two_processes_append_their_own_sources_to_one_table(tmp_path: Path) -> None:
