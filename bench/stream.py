@@ -42,6 +42,8 @@ ARRAY = 1_000
 MADE_AT_ONCE = 100_000
 TICK_SECONDS = 0.02
 PATIENCE_SECONDS = 300
+LOOK_SECONDS = 0.05
+"""How often the ledger is looked at for how far workers are; to look takes processor away from them."""
 JOIN_SECONDS = 8
 """By then two workers have shared the partitions."""
 TICK = os.sysconf("SC_CLK_TCK")
@@ -155,7 +157,7 @@ def _watch(running: Workspace, reached: dict[int, int], processes: list[int]) ->
             if done == first[2]:
                 raise SystemExit("Everything came in one commit: give more --events.")
             return now - first[0], busy - first[1], done - first[2]
-        time.sleep(0.01)
+        time.sleep(LOOK_SECONDS)
     raise SystemExit(f"The worker did not get through in {PATIENCE_SECONDS} s.")
 
 

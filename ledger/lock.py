@@ -46,7 +46,10 @@ def writer_lock(folder: Path, *, exclusive: bool) -> Iterator[None]:
             fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise LedgerBusy(folder, ", ".join(_holders(descriptor)) or None) from error
-        _sign(descriptor, alone=exclusive)
+        try:
+            _sign(descriptor, alone=exclusive)
+        except OSError as error:
+            raise LedgerUnwritable(folder, str(error)) from error
         yield
     finally:
         os.close(descriptor)

@@ -1,12 +1,13 @@
 """The one road from messages to the ledger, shared by the stream and by files.
 
-    decode -> rate -> append rejects -> append postings with the new positions -> only then remember
+    read (decode) -> rate -> append rejects -> append postings with the new positions -> only then remember
 
 Counters and the memory of event ids (pipelines/remembered.py) are never stored on their own: they are rebuilt from the ledger
 when sources are assigned, so row, counter and position become true in one commit.
 
-A batch may be rated while the one before it is still being committed (`Rater.rate`). It counts on from what that one will have
-made of the counters; when that commit fails its own is refused, because the ledger does not stand where it expects.
+A batch may be read while the one before it is being rated, and rated while that is still being committed (`Rater.read`). It
+counts on from what the earlier ones will have made of the counters; when one of their commits fails its own is refused, because
+the ledger does not stand where it expects.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import polars as pl
 from ledger.book import Ledger
 from ledger.state import PostedRows, reject_keys
 from ledger.table import source_id
-from pipelines.decode import decode_batches
+from pipelines.decode import Decoded, decode_batches
 from pipelines.partitions import owners_of
 from pipelines.remembered import Remembered
 from pipelines.settings import Limits
@@ -74,6 +75,26 @@ class RateResult:
 
 
 @dataclass(frozen=True)
+class _Published:
+    """The versions that messages are read and rated by."""
+
+    versions: tuple[int, int]
+    book: Book
+    terms: Terms
+    owners: Owners | None
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Messages that were decoded, and what has to be in the ledger before and will be after them."""
+
+    decoded: Decoded
+    published: _Published
+    expected: Mapping[Source, int | None]
+    reached: Mapping[Source, int]
+
+
+@dataclass(frozen=True)
 class _Batch:
     """Messages that were rated, and what has to be in the ledger before and will be after them."""
 
@@ -89,6 +110,9 @@ class _Batch:
 Commit = Callable[[], RateResult]
 """Commits a batch that was rated, in whatever thread, once and before that of the batch after it."""
 
+Rate = Callable[[], Commit]
+"""Rates a batch that was read, in whatever thread, once and before that of the batch after it."""
+
 
 class Rater:
     """Rates messages of the sources it was assigned and appends them, each exactly once."""
@@ -97,19 +121,18 @@ class Rater:
         self._published = published
         self._ledger = ledger
         self._limits = limits
-        self._positions: dict[Source, int | None] = {}  # what has been rated up to
+        self._positions: dict[Source, int | None] = {}  # what has been read up to
         self._newest: _Batch | None = None  # not remembered yet
         self._committed: Future[None] | None = None  # of the batch that was rated last
         self._posted = ledger.postings.reader(self._wait_for_commit)  # for the thread that rates
         self._remembered = Remembered(self._posted, limits.remember_months)
-        self._compiled: tuple[tuple[int, int], Book, Terms] | None = None
+        self._compiled: _Published | None = None
         self._partitions: int | None = None
-        self._owners: Owners | None = None
 
     def assign(self, sources: Sequence[Source], topic: Topic | None = None) -> dict[Source, int | None]:
         """Take over these sources, and only these: rebuild counters and ids from the ledger.
 
-        What was rated and not committed is forgotten. Returns the last position the ledger has of each, None where it has none.
+        What was read and not committed is forgotten. Returns the last position the ledger has of each, None where it has none.
 
         Args:
             topic: The topic they are partitions of, which other workers may read too; None: nobody else rates.
@@ -122,7 +145,7 @@ class Rater:
             keep_life(self._ledger.postings, topic)
         partitions = None if topic is None else topic.life.partitions
         if partitions != self._partitions:  # otherwise what is compiled holds for whatever sources we get
-            self._compiled = self._owners = None
+            self._compiled = None
         self._partitions = partitions
         self._newest = self._committed = None
         self._positions = {source: self._posted.position(source_id(*source)) for source in sources}
@@ -138,36 +161,42 @@ class Rater:
         """
         before = dict(self._positions)
         try:
-            result = self.rate(batches)()
+            result = self.read(batches)()()
         except BaseException:
             self._positions, self._newest, self._committed = before, None, None
             raise
         self._remember_newest()
         return result
 
-    def rate(self, batches: Sequence[RawBatch]) -> Commit:
-        """Rate the messages after those that were rated before. What it returns commits them, and raises as `process` does.
+    def read(self, batches: Sequence[RawBatch]) -> Rate:
+        """Decode the messages after those that were read before. What it returns rates them; what that returns commits them.
 
-        After a commit has failed only `assign` goes on.
+        All three raise as `process` does. After one has failed only `assign` goes on.
         """
-        self._remember_newest()
         fresh = [batch for batch in map(self._new_part, batches) if len(batch)]
         if not fresh:
-            return RateResult
-        batch = self._rate(fresh)
-        self._positions.update(batch.reached)
+            return lambda: RateResult
+        published = self._newest_published()
+        decoded = decode_batches(
+            fresh,
+            published.book,
+            max_event_bytes=self._limits.max_event_bytes,
+            clock_skew_seconds=self._limits.clock_skew_seconds,
+            also=(SESSION,) if published.terms.has_prepaid else (),
+        )
+        reached = _reached(fresh)
+        expected = {source: self._positions[source] for source in reached}
+        self._positions.update(reached)
+        return partial(self._rate, _Read(decoded, published, expected, reached))
+
+    def _rate(self, read: _Read) -> Commit:
+        self._remember_newest()
+        batch = self._rated(read)
         self._newest, self._committed = batch, batch.committed
         return partial(self._commit, batch)
 
-    def _rate(self, fresh: Sequence[RawBatch]) -> _Batch:
-        book, terms = self._current_terms()
-        decoded = decode_batches(
-            fresh,
-            book,
-            max_event_bytes=self._limits.max_event_bytes,
-            clock_skew_seconds=self._limits.clock_skew_seconds,
-            also=(SESSION,) if terms.has_prepaid else (),
-        )
+    def _rated(self, read: _Read) -> _Batch:
+        decoded, terms = read.decoded, read.published.terms
         known = self._remembered
         known.reach_back(decoded.events, terms)
         posted = PostedRows(self._posted)
@@ -179,18 +208,17 @@ class Rater:
             known.points(terms),
             posted=posted,
             balances=known.balances,
-            owners=self._owners,
+            owners=read.published.owners,
         )
         versions = pl.lit(terms.book_version, pl.Int32), pl.lit(terms.roster_version, pl.Int32)
         unread = decoded.rejects.with_columns(book_version=versions[0], roster_version=versions[1])
-        reached = _reached(fresh)
         return _Batch(
             rated=rated,
             terms=terms,
             rejects=pl.concat([REJECTS.select(unread), rated.rejects]),
             events=decoded.events.height + decoded.rejects.height,
-            expected={source: self._positions[source] for source in reached},
-            reached=reached,
+            expected=read.expected,
+            reached=read.reached,
             committed=Future(),
         )
 
@@ -205,15 +233,15 @@ class Rater:
         if self._committed is not None:
             self._committed.result()
 
-    def _current_terms(self) -> tuple[Book, Terms]:
+    def _newest_published(self) -> _Published:
         """The newest published versions; compiled again only when one was published since the last batch."""
         versions = self._published.versions()
-        if self._compiled is None or self._compiled[0] != versions:
+        if self._compiled is None or self._compiled.versions != versions:
             book, roster = self._published.load()
-            self._compiled = (book.version, roster.version), book, compile_terms(book, roster)
-            if self._partitions is not None:
-                self._owners = owners_of(self._compiled[2], roster, self._partitions)
-        return self._compiled[1], self._compiled[2]
+            terms = compile_terms(book, roster)
+            owners = None if self._partitions is None else owners_of(terms, roster, self._partitions)
+            self._compiled = _Published((book.version, roster.version), book, terms, owners)
+        return self._compiled
 
     def _new_part(self, batch: RawBatch) -> RawBatch:
         """The messages after the ledger's position: a broker may deliver again what was committed."""

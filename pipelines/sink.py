@@ -1,21 +1,23 @@
 """Collects deliveries and hands them to the rater; a message is acknowledged only when the ledger has it.
 
-While one batch of messages is committed the next is rated, and others are collected; each of the two has a thread, and
-batches are committed in order. What may be collected is bounded, so a slow disk slows the reading down instead of filling
-the memory. When rating or committing fails nothing more is acknowledged and `run` raises: a restart continues from the ledger.
+    collected -> read -> rated -> committed -> acknowledged
+
+While one batch of messages is committed the next is rated, a third is decoded, and others are collected. Each of the three has
+a thread, and batches pass them in order. What may be collected is bounded, so a slow disk slows the reading down instead of
+filling the memory. When a step fails nothing more is acknowledged and `run` raises: a restart continues from the ledger.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from pipelines.rater import Commit, RateResult, Source
+from pipelines.rater import Commit, Rate, RateResult, Source
 from pipelines.topic_life import Topic
 from schemas.usage import RawBatch
 
@@ -23,11 +25,14 @@ Acknowledge = Callable[[], Awaitable[object]]
 
 
 class Rates(Protocol):
-    """The stateful part: pipelines.rater.Rater. Both methods run in one thread, what `rate` returns in another."""
+    """The stateful part: pipelines.rater.Rater. What `read` returns runs in a second thread, and what that returns in a third.
+
+    Nothing of the three is under way when `assign` is called.
+    """
 
     def assign(self, sources: Sequence[Source], topic: Topic | None = None) -> Mapping[Source, int | None]: ...
 
-    def rate(self, batches: Sequence[RawBatch]) -> Commit: ...
+    def read(self, batches: Sequence[RawBatch]) -> Rate: ...
 
 
 @dataclass(frozen=True)
@@ -53,14 +58,16 @@ class Sink:
         self._rater = rater
         self._limits = limits
         self._report = report
-        self._rating = ThreadPoolExecutor(1, thread_name_prefix="rater")
-        self._writing = ThreadPoolExecutor(1, thread_name_prefix="writer")
-        self._commit: asyncio.Task[None] | None = None  # of the batch that was rated last
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="reader")
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="rater")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._rating: asyncio.Task[None] | None = None  # of the batch that was read last
+        self._writing: asyncio.Task[None] | None = None  # of the batch that was rated last
         self._last_flush = time.monotonic()
         self._collected: list[tuple[RawBatch, Acknowledge]] = []
         self._messages = 0
         self._data_bytes = 0
-        self._busy = asyncio.Lock()  # held while messages are being rated
+        self._busy = asyncio.Lock()  # held while messages are being read
         self._arrived = asyncio.Event()  # something is collected
         self._hurry = asyncio.Event()  # commit without waiting for the timer
         self._room = asyncio.Event()
@@ -77,7 +84,7 @@ class Sink:
             await self._committed()
             self._take()
             self._draining, self._last_flush = False, time.monotonic()
-            return await asyncio.get_running_loop().run_in_executor(self._rating, self._rater.assign, sources, topic)
+            return await asyncio.get_running_loop().run_in_executor(self._worker, self._rater.assign, sources, topic)
 
     async def put(self, batch: RawBatch, acknowledge: Acknowledge) -> None:
         """Collect a batch; returns when there is room for the next one, at once when the sink has ended."""
@@ -124,41 +131,50 @@ class Sink:
 
     def close(self) -> None:
         """End the threads once they are idle. What was not committed is read again by the next worker."""
-        for thread in (self._rating, self._writing):
+        for thread in (self._reader, self._worker, self._writer):
             thread.shutdown(wait=False, cancel_futures=True)
 
     async def _flush(self) -> None:
-        """Rate what is collected, and leave it to be committed after the batch before it."""
+        """Read what is collected, and leave it to be rated after the batch before it."""
         async with self._busy:
             taken, self._last_flush = self._take(), time.monotonic()
+            if not taken:
+                await self._committed()
+                return
             started = time.perf_counter()
-            commit: Commit | None = None
             acknowledges = [acknowledge for _, acknowledge in taken]
-            if taken:
-                batches = [batch for batch, _ in taken]
-                del taken  # once they are rated nobody needs the messages
-                commit = await asyncio.get_running_loop().run_in_executor(self._rating, self._rater.rate, batches)
-                del batches
-            await self._committed()
-            if commit is not None:
-                writing = asyncio.ensure_future(self._write(commit, acknowledges, started))
-                writing.add_done_callback(self._look_at)
-                self._commit = writing
+            batches = [batch for batch, _ in taken]
+            del taken  # once they are decoded nobody needs the messages
+            rate = await asyncio.get_running_loop().run_in_executor(self._reader, self._rater.read, batches)
+            del batches
+            await _done(self._rating)
+            self._rating = self._begin(self._rate(rate, acknowledges, started))
+
+    async def _rate(self, rate: Rate, acknowledges: Sequence[Acknowledge], started: float) -> None:
+        """Rate a batch, and leave it to be committed after the batch before it."""
+        commit = await asyncio.get_running_loop().run_in_executor(self._worker, rate)
+        await _done(self._writing)
+        self._writing = self._begin(self._write(commit, acknowledges, started))
 
     async def _write(self, commit: Commit, acknowledges: Sequence[Acknowledge], started: float) -> None:
-        result = await asyncio.get_running_loop().run_in_executor(self._writing, commit)
+        result = await asyncio.get_running_loop().run_in_executor(self._writer, commit)
         for acknowledge in acknowledges:
             await acknowledge()
         self._report(result, time.perf_counter() - started)
 
     async def _committed(self) -> None:
-        """Wait for the commit under way. Raises what made it fail."""
-        if self._commit is not None:
-            await asyncio.shield(self._commit)
+        """Wait until nothing is under way. Raises what made a step fail."""
+        await _done(self._rating)
+        await _done(self._writing)
 
-    def _look_at(self, commit: asyncio.Task[None]) -> None:
+    def _begin(self, step: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        begun = asyncio.ensure_future(step)
+        begun.add_done_callback(self._look_at)
+        return begun
+
+    def _look_at(self, step: asyncio.Task[None]) -> None:
         """A failure must be noticed also when no more messages come."""
-        if not commit.cancelled() and commit.exception() is not None:
+        if not step.cancelled() and step.exception() is not None:
             self._arrived.set()
             self._hurry.set()
 
@@ -172,6 +188,12 @@ class Sink:
 
     def _full(self) -> bool:
         return self._messages >= self._limits.messages or self._data_bytes >= self._limits.data_bytes
+
+
+async def _done(step: asyncio.Task[None] | None) -> None:
+    """Wait for the step, if there is one. Raises what made it fail."""
+    if step is not None:
+        await asyncio.shield(step)
 
 
 async def _first(wanted: Awaitable[object], seconds: float) -> None:

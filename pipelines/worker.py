@@ -32,7 +32,7 @@ from pipelines.settings import Stream
 from pipelines.sink import FlushLimits, Rates, Sink
 from pipelines.topic import ensure_topic
 from pipelines.topic_life import Topic, TopicLife
-from pipelines.transport import METADATA_SECONDS, Consumer, Transport, Wiring
+from pipelines.transport import METADATA_SECONDS, Consumer, Transport, Wiring, read_plain_records
 from schemas.errors import BadWorkspace, Refused
 
 log = structlog.stdlib.get_logger("boss.worker")
@@ -59,6 +59,7 @@ def run_stream(rater: Rates, kafka: str, stream: Stream, login: Login = OPEN, te
     """
     start_logging()
     return_freed_memory()
+    read_plain_records()
     asyncio.run(_run(rater, kafka, stream, login, teller))
 
 

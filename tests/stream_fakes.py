@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from ledger.table import LedgerTable, source_id
-from pipelines.rater import Commit, RateResult, Source
+from pipelines.rater import Rate, RateResult, Source
 from pipelines.settings import Stream
 from pipelines.topic_life import Topic, keep_life
 from pipelines.worker import run_stream
@@ -53,8 +53,8 @@ class RaterDouble:
         self.positions = {source: self.table.position(source_id(*source)) for source in sources}
         return dict(self.positions)
 
-    def rate(self, batches: Sequence[RawBatch]) -> Commit:
-        return lambda: self._commit(batches)
+    def read(self, batches: Sequence[RawBatch]) -> Rate:
+        return lambda: lambda: self._commit(batches)
 
     def _commit(self, batches: Sequence[RawBatch]) -> RateResult:
         while self.held:

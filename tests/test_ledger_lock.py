@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import signal
 import time
 from collections.abc import Iterator
@@ -92,3 +93,13 @@ def test_writers_of_a_table_take_turns(tmp_path: Path) -> None:
     began = time.monotonic()
     with commit_turn(tmp_path), commit_turn(tmp_path / "no such folder"):
         assert time.monotonic() - began < TURN_SECONDS
+
+
+def test_a_lock_file_that_has_no_room_for_its_holder_is_a_ledger_that_cannot_be_written(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(LedgerUnwritable, match="File too large"), writer_lock(tmp_path, exclusive=False):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

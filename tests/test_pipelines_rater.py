@@ -1,4 +1,4 @@
-"""A batch is rated while the one before it is committed: the ledger has the same rows, and a failure loses both."""
+"""A batch is read and rated while those before it are committed: the ledger has the same rows, a failure loses all of them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,11 @@ def test_rated_ahead_or_one_by_one_the_ledger_has_the_same_rows(tmp_path: Path, 
     ahead, rater = a_rater(tmp_path / "ahead")
     hold_up(monkeypatch, seconds=0.05)
     with ThreadPoolExecutor(1) as writing:
-        commits = [writing.submit(rater.rate([batch])) for batch in batches]
+        rates, commits = [rater.read([batch]) for batch in batches[:2]], []
+        for batch in batches[2:]:  # two are always read ahead
+            commits.append(writing.submit(rates.pop(0)()))
+            rates.append(rater.read([batch]))
+        commits += [writing.submit(rate()) for rate in rates]
         assert sum(commit.result().events for commit in commits) == sum(map(len, batches))
     for expected, found in zip(rows(one_by_one), rows(ahead), strict=True):
         assert found.equals(expected)
@@ -92,7 +96,8 @@ def test_what_was_rated_ahead_is_refused_when_the_commit_before_it_failed(
     first, second, third = as_batches([part[:10] for part in three_months()[:3]])
     rater.process([first])
     before = rows(shop)[0]
-    lost, ahead = rater.rate([second]), rater.rate([RawBatch(*SOURCE, third.offsets, usage(10, seed=3), third.received_at_ms)])
+    after = RawBatch(*SOURCE, third.offsets, usage(10, seed=3), third.received_at_ms)
+    lost, ahead = [rate() for rate in [rater.read([second]), rater.read([after])]]
 
     def full(*arguments: Any, **options: Any) -> None:
         raise LedgerUnwritable(shop.ledger.postings.path, "no space left on device")

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import pytest
 
-from pipelines.rater import Commit, RateResult, Source
+from pipelines.rater import Commit, Rate, RateResult, Source
 from pipelines.sink import FlushLimits, Sink
 from pipelines.topic_life import Topic
-from schemas.errors import Fenced
+from schemas.errors import BrokenPromise, Fenced
 from schemas.usage import RawBatch
 
 NEVER = 3600.0
@@ -30,8 +30,8 @@ class Rater:
     def assign(self, sources: Sequence[Source], topic: Topic | None = None) -> Mapping[Source, int | None]:
         return dict.fromkeys(sources, max(self.offsets, default=None))
 
-    def rate(self, batches: Sequence[RawBatch]) -> Commit:
-        return lambda: self._commit(batches)
+    def read(self, batches: Sequence[RawBatch]) -> Rate:
+        return lambda: lambda: self._commit(batches)
 
     def _commit(self, batches: Sequence[RawBatch]) -> RateResult:
         assert self.go.wait(5)
@@ -168,37 +168,69 @@ def test_while_draining_late_messages_are_committed_at_once() -> None:
     assert with_desk(FlushLimits(seconds=NEVER), work).rater.commits == 1
 
 
-class TwoSteps(Rater):
-    """Commits when told to, or fails there."""
+class ThreeSteps(Rater):
+    """Notes the first offsets of what was read and rated; can be held up in rating too, and made to fail there."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.was_read: list[int] = []
         self.rated: list[int] = []
+        self.may_rate = threading.Event()
+        self.may_rate.set()
+        self.unratable: Exception | None = None
 
-    def rate(self, batches: Sequence[RawBatch]) -> Commit:
+    def read(self, batches: Sequence[RawBatch]) -> Rate:
+        self.was_read += [batch.offsets[0] for batch in batches]
+        return lambda: self._rate(batches)
+
+    def _rate(self, batches: Sequence[RawBatch]) -> Commit:
+        assert self.may_rate.wait(5)
+        if self.unratable:
+            raise self.unratable
         self.rated += [batch.offsets[0] for batch in batches]
-        return super().rate(batches)
+        return lambda: self._commit(batches)
 
 
-def test_a_batch_is_rated_while_the_one_before_is_committed_and_both_in_order() -> None:
+def test_a_batch_is_read_and_another_rated_while_the_one_before_is_committed_and_all_in_order() -> None:
     async def work(desk: Desk) -> None:
-        desk.rater = rater = TwoSteps()
+        desk.rater = rater = ThreeSteps()
         desk.sink._rater = rater
         rater.go.clear()
-        for first in (0, 10, 20):
+        for first in (0, 10, 20, 30):
             await desk.put(batch(first))
             await asyncio.sleep(0.1)
-        assert rater.rated == [0, 10]
+        assert (rater.rated, rater.was_read) == ([0, 10], [0, 10, 20])
         assert desk.acknowledged == []
         rater.go.set()
         assert await desk.sink.drain()
 
-    assert with_desk(FlushLimits(seconds=0.01), work).acknowledged == [9, 19, 29]
+    assert with_desk(FlushLimits(seconds=0.01), work).acknowledged == [9, 19, 29, 39]
+
+
+def test_when_rating_fails_nothing_after_it_is_rated_and_what_was_rated_before_is_committed() -> None:
+    async def work(desk: Desk) -> None:
+        desk.rater = rater = ThreeSteps()
+        desk.sink._rater = rater
+        await desk.put(batch(0))
+        assert await desk.sink.drain()
+        rater.may_rate.clear()
+        rater.unratable = BrokenPromise("a total went backwards")
+        for first in (10, 20):
+            await desk.put(batch(first))
+            await asyncio.sleep(0.1)
+        assert rater.was_read == [0, 10, 20]
+        rater.may_rate.set()
+        with pytest.raises(BrokenPromise):
+            await desk.running
+        assert not await desk.sink.drain()
+
+    desk = with_desk(FlushLimits(seconds=0.01), work)
+    assert (desk.rater.offsets, desk.acknowledged) == ([*range(10)], [9])
 
 
 def test_when_a_commit_fails_the_batch_that_was_rated_meanwhile_is_not_committed_either() -> None:
     async def work(desk: Desk) -> None:
-        desk.rater = rater = TwoSteps()
+        desk.rater = rater = ThreeSteps()
         desk.sink._rater = rater
         rater.go.clear()
         rater.error = Fenced(["kafka:usage@1/0"])
