@@ -88,6 +88,8 @@ class Stream(_Table):
     """The longest that a message waits for others before they are committed to the ledger."""
     flush_events: int = Field(default=50_000, ge=1, le=1_000_000)
     """With so many messages in hand the worker commits without waiting."""
+    flush_megabytes: int = Field(default=28, ge=1, le=1024)
+    """The same for their size, in units of 2^20 bytes. Less at a time takes less memory and more processor."""
     session_seconds: float = Field(default=10.0, ge=1, le=300)
     """A worker that is silent for so long loses its partitions to the others."""
     notices_topic: Name | Literal[""] = "boss.notices"

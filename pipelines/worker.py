@@ -97,7 +97,8 @@ class Worker:
         self._reason: BaseException | None = None
         self._failed = asyncio.Event()
         self.health = Health()
-        self.sink = Sink(rater, FlushLimits(stream.flush_seconds, stream.flush_events), self._record)
+        limits = FlushLimits(stream.flush_seconds, stream.flush_events, stream.flush_megabytes << 20)
+        self.sink = Sink(rater, limits, self._record)
         self.app = self._make_app(kafka, login, folder)
         self.health.serve(self.app)
 

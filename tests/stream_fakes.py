@@ -110,6 +110,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--flush-seconds", type=float, default=0.1)
     parser.add_argument("--flush-events", type=int, default=5_000)
+    parser.add_argument("--flush-megabytes", type=int, default=28)
     parser.add_argument("--session-seconds", type=float, default=1.0)
     parser.add_argument("--die-after-commits", type=int, default=0)
     parser.add_argument("--unwritable", type=bool, default=False)
