@@ -10,7 +10,7 @@ demo: $(INSTALLED)
 	$(BIN)/boss demo demo
 
 test: check
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 3
 	@$(BIN)/python tests/kafka.py --available || true
 
 check: $(INSTALLED)

@@ -11,11 +11,12 @@ from hypothesis import settings
 
 from pipelines.broker import embedded_broker
 from pipelines.workspace import Workspace
+from tests.examples import TIMES
 from tests.kafka import KafkaNode, closing_kafka, missing
 from tests.s3 import CREDENTIALS, ObjectServer
 
 # No example has to be quick: the first one compiles loops, and the machine may have other work.
-settings.register_profile("boss", deadline=None, max_examples=50)
+settings.register_profile("boss", deadline=None, max_examples=30 * TIMES)
 settings.load_profile("boss")
 
 

@@ -8,13 +8,14 @@ from itertools import pairwise
 from typing import Any, cast
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from catalog.entries import TermsEntry
 from catalog.models import Metered
 from catalog.problems import Place, Problems, Source
 from catalog.terms import check_terms
+from tests.examples import examples
 from tests.rating_world import Desk, World, event
 from tests.test_rating_models import MODELS, Band, Price, oracle
 
@@ -81,7 +82,7 @@ def prices(draw: st.DrawFn, model: str) -> Price:
 
 @pytest.mark.parametrize("rounding", [None, "up", "down", "half_up"])
 @pytest.mark.parametrize("model", MODELS)
-@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+@examples(4, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_the_converted_total_is_priced(model: str, rounding: str | None, data: st.DataObject) -> None:
     price = data.draw(prices(model))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from catalog.book_source import read_book
@@ -20,6 +20,7 @@ from catalog.versions import load_book, load_roster, publish_book, publish_roste
 from schemas.book import BOOK_FRAMES, Book
 from schemas.errors import BrokenPromise, NothingPublished, Refused
 from schemas.roster import ROSTER_FRAMES, Roster
+from tests.examples import examples
 
 
 @pytest.fixture
@@ -183,7 +184,7 @@ def written_books(draw: st.DrawFn) -> tuple[str, list[tuple[Decimal | None, Deci
 
 
 @given(written=written_books())
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_valid_book_survives_publishing_unchanged(
     tmp_path_factory: pytest.TempPathFactory, written: tuple[str, list[tuple[Decimal | None, Decimal]]]
 ) -> None:

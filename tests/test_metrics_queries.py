@@ -9,12 +9,13 @@ from decimal import Decimal
 import duckdb
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from metrics.queries import read_query
 from schemas.metrics import FEES, MOVEMENTS, SUMMARY
 from schemas.period import Period
+from tests.examples import examples
 
 Fee = tuple[str, date | None, date | None]
 """Monthly fee, and from when until when it is in force; from None is long ago, until None is open."""
@@ -212,7 +213,7 @@ one_fee = st.tuples(st.decimals("0", "500", places=3).map(str), days, st.one_of(
 histories = st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), st.lists(one_fee, min_size=1, max_size=4), max_size=4)
 
 
-@settings(max_examples=12)
+@examples(7)
 @given(histories)
 def test_start_plus_movements_is_end_and_the_next_month_starts_there(fees: dict[str, list[Fee]]) -> None:
     with duckdb.connect(":memory:") as connection:

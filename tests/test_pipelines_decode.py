@@ -11,13 +11,14 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.decode import Decoded, decode_batches
 from pipelines.event_table import json_events
 from schemas.book import BOOK_FRAMES, METERS, Book
 from schemas.usage import EVENTS, REJECTS, RawBatch
+from tests.examples import examples
 
 METER = {
     "meter_id": "minutes",
@@ -132,7 +133,7 @@ decimals = st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**30
 )
 
 
-@settings(max_examples=150)
+@examples(75)
 @given(decimals)
 def test_a_quantity_is_read_exactly_as_a_number_and_as_a_string(number: Decimal) -> None:
     ways = [str(number).replace("E+", "e"), f"{number:f}", str(number)]
@@ -141,7 +142,7 @@ def test_a_quantity_is_read_exactly_as_a_number_and_as_a_string(number: Decimal)
     assert decode(*[raw(f'"{way}"') for way in ways]).events["data.minutes"].to_list() == ways
 
 
-@settings(max_examples=40)
+@examples(20)
 @given(st.lists(decimals, min_size=1, max_size=8))
 def test_a_number_reads_the_same_whatever_stands_beside_it(numbers: list[Decimal]) -> None:
     texts = [f"{number:f}" for number in numbers]
@@ -394,7 +395,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=100)
+@examples(50)
 @given(st.lists(st.binary(max_size=30) | json_values.map(lambda value: json.dumps(value).encode()), max_size=6))
 def test_whatever_comes_in_every_event_is_read_or_rejected_and_good_ones_survive(values: list[bytes]) -> None:
     decoded = decode(event(id="first"), *values, event(id="last"))

@@ -9,12 +9,13 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.event_scan import scan_messages
 from pipelines.event_time import read_times, read_times_at
 from pipelines.message_events import SCANNED_BYTES, read_messages
+from tests.examples import examples
 
 FIELDS = ("id", "source", "type", "subject", "time", "retracts")
 PROPERTIES = ["minutes", "region"]
@@ -137,7 +138,7 @@ def messages(draw: st.DrawFn) -> bytes:
     return value
 
 
-@settings(max_examples=80)
+@examples(40)
 @given(st.lists(messages(), max_size=4))
 def test_both_roads_read_the_same_whatever_comes(values: Sequence[bytes]) -> None:
     scanned(*values)

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import polars as pl
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -24,6 +24,7 @@ from schemas.billing import INVOICES, OUTCOMES
 from schemas.money import round_money
 from schemas.period import Period
 from tests.billing_world import DECEMBER, NOVEMBER, OCTOBER
+from tests.examples import examples
 from tests.prepaid_office import PrepaidOffice, prepaid_world, topup, usage
 from tests.rating_world import instant, tiers
 
@@ -197,7 +198,7 @@ STORIES = st.lists(
 
 
 # Whole bill runs are slow, so a story that fails is told as it is and not shortened.
-@settings(max_examples=3, phases=[Phase.explicit, Phase.generate])
+@examples(2, phases=[Phase.explicit, Phase.generate])
 @given(story=STORIES, model=st.sampled_from(["graduated", "volume"]))
 def test_the_invoices_of_any_story_say_what_was_taken_rounded_once(
     tmp_path_factory: pytest.TempPathFactory, story: list[tuple[str, int, int]], model: str
@@ -276,7 +277,7 @@ def test_an_invoice_that_does_not_take_off_what_was_taken_is_found(
 RUNS = st.lists(st.decimals(min_value=-50, max_value=50, places=4), min_size=1, max_size=8)
 
 
-@settings(max_examples=40)
+@examples(20)
 @given(taken=RUNS, currency=st.sampled_from(["CNY", "JPY", "KWD"]))
 def test_over_any_runs_the_paid_amounts_add_up_to_the_rounded_sum(
     connection: duckdb.DuckDBPyConnection, taken: list[Decimal], currency: str

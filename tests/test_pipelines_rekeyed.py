@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import orjson
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.keys import Keys
@@ -18,6 +18,7 @@ from pipelines.rekeyed import LONGEST_PIECE_BYTES, Letter, Rekeyed, Rekeyer
 from pipelines.workspace import Workspace
 from schemas.roster import Roster
 from schemas.usage import Header
+from tests.examples import examples
 from tests.test_pipelines_worker import meeting
 
 Make = Callable[..., bytes]
@@ -173,7 +174,7 @@ VALUES = st.lists(MEMBERS, max_size=6).map(lambda members: b"[%s]" % b",".join(m
 ).map(b"\n".join)
 
 
-@settings(max_examples=300)
+@examples(150)
 @given(st.lists(VALUES, min_size=1, max_size=5), st.sampled_from([1, 2, 4, 7]))
 def test_whatever_comes_each_event_goes_on_once_and_is_read_as_before(
     roster: Roster, values: list[bytes], partitions: int

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rating.aggregates.kinds import KEPT, NEGATIVE
@@ -20,6 +20,7 @@ from rating.aggregates.points import Points
 from rating.aggregates.windows import day_begins
 from rating.terms import Terms
 from schemas.ledger import AGGREGATE_KEY, POINT_COLUMNS
+from tests.examples import examples
 from tests.rating_world import Desk, Row, World, event, instant, one_price, tiers
 
 ZONE = "Asia/Kolkata"
@@ -121,7 +122,7 @@ def arrivals(draw: st.DrawFn) -> tuple[str, list[list[Point]]]:
     return aggregation, [points[start:end] for start, end in pairwise(cuts)]
 
 
-@settings(max_examples=40)
+@examples(20)
 @given(arrivals())
 def test_a_period_costs_what_the_plain_rule_says_for_every_order_and_cut(case: tuple[str, list[list[Point]]]) -> None:
     aggregation, batches = case
@@ -138,7 +139,7 @@ def test_a_period_costs_what_the_plain_rule_says_for_every_order_and_cut(case: t
     assert desk.total("share") == desk.total() * Decimal("0.2")
 
 
-@settings(max_examples=30)
+@examples(15)
 @given(arrivals())
 def test_points_are_rebuilt_from_the_rows_of_the_ledger(case: tuple[str, list[list[Point]]]) -> None:
     aggregation, batches = case

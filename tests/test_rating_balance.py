@@ -8,12 +8,13 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.balance import OrderType
 from schemas.ledger import POSITION_KEY
 from tests.balance_world import adjust, buckets, notices, order, prepaid, rebuilt, state, topup, used
+from tests.examples import examples
 from tests.rating_world import Desk, Row, World, event, one_price, tiers
 
 
@@ -224,7 +225,7 @@ def events_of(story: list[Any]) -> list[Row]:
     return rows
 
 
-@settings(max_examples=30)
+@examples(15)
 @given(
     story=st.lists(ORDERS, min_size=1, max_size=14),
     cuts=st.lists(st.integers(1, 14), max_size=4),

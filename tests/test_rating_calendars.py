@@ -10,11 +10,12 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rating.calendars import clock_settings, compile_calendars
 from schemas.calendar import UNIT_MICROSECONDS, WEEKDAYS
+from tests.examples import examples
 from tests.rating_world import Desk, World, event, instant, tiers
 
 Window = tuple[str, str, str, str, str | None]
@@ -92,7 +93,7 @@ MOMENTS = st.one_of(
 UNITS = st.sampled_from([("minute", 0), ("second", 0), ("hour", 2), ("minute", 1)])
 
 
-@settings(max_examples=30)
+@examples(15)
 @given(windows(), st.sampled_from(ZONES), UNITS, st.sampled_from([None, "end"]), MOMENTS, st.integers(0, 3000))
 def test_the_parts_of_an_event_are_what_a_walk_over_the_clock_counts_and_add_up(
     window_list: list[Window], zone: str, unit: tuple[str, int], time_is: str | None, moment: datetime, quanta: int
@@ -115,7 +116,7 @@ def test_the_parts_of_an_event_are_what_a_walk_over_the_clock_counts_and_add_up(
     assert set(desk.postings["reported_quanta"].drop_nulls()) <= {quanta}
 
 
-@settings(max_examples=30)
+@examples(15)
 @given(
     windows(), st.sampled_from(ZONES), MOMENTS, st.integers(0, 100_000), st.sampled_from([(60, 6), (1, 1), (30, 10), (60, 60)])
 )
@@ -145,7 +146,7 @@ def test_a_call_pays_each_increment_at_the_rate_in_force_when_it_begins_and_conn
     assert desk.postings["quantity_quanta"].sum() == seconds
 
 
-@settings(max_examples=30)
+@examples(15)
 @given(windows(), st.sampled_from(ZONES), st.lists(MOMENTS, min_size=1, max_size=6), st.sampled_from([None, "end"]))
 def test_without_split_an_event_is_in_the_window_of_its_time_and_one_that_has_ended_then_in_that_before(
     window_list: list[Window], zone: str, moments: list[datetime], time_is: str | None
@@ -162,7 +163,7 @@ def test_without_split_an_event_is_in_the_window_of_its_time_and_one_that_has_en
     assert desk.postings["reported_quanta"].null_count() == len(moments)
 
 
-@settings(max_examples=20)
+@examples(10)
 @given(windows(), st.lists(st.tuples(MOMENTS, st.integers(0, 90_000)), min_size=2, max_size=6), st.data())
 def test_a_month_costs_the_same_for_any_order_and_cut_and_nothing_once_all_is_taken_back(
     window_list: list[Window], usage: list[tuple[datetime, int]], data: st.DataObject

@@ -6,9 +6,10 @@ from decimal import Decimal
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.rating_world import Desk, Row, World, event
 from tests.test_rating_retract import retraction
 
@@ -55,7 +56,7 @@ def tariffs(draw: st.DrawFn) -> tuple[list[Limits], list[Decimal]]:
     return limits, draw(st.lists(st.decimals(0, 500, places=2), min_size=count + 1, max_size=count + 1))
 
 
-@settings(max_examples=25)
+@examples(12)
 @given(tariffs(), st.lists(st.tuples(st.sampled_from(NAMES), quantity), min_size=1, max_size=10), st.data())
 def test_a_period_costs_the_smallest_tier_that_holds_every_peak(
     tariff: tuple[list[Limits], list[Decimal]], used: list[tuple[str, Decimal]], data: st.DataObject

@@ -6,11 +6,12 @@ from decimal import ROUND_CEILING, Decimal
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.queries import check_text
 from schemas.ledger import AGGREGATE_KEY, POSITION_KEY
+from tests.examples import examples
 from tests.rating_world import Desk, Row, World, event, instant, one_price, tiers
 
 
@@ -137,7 +138,7 @@ def test_a_cost_with_too_large_a_total_refuses_the_event_and_not_the_batch() -> 
 CALLS = st.lists(st.tuples(st.integers(0, 40), st.sampled_from("abc"), st.booleans(), st.booleans()), max_size=12)
 
 
-@settings(max_examples=25)
+@examples(12)
 @given(calls=CALLS, cuts=st.sets(st.integers(1, 11)), order=st.randoms())
 def test_what_is_owed_to_carriers_is_what_their_tariffs_say_of_the_calls_that_stand(
     calls: list[tuple[int, str, bool, bool]], cuts: set[int], order: object

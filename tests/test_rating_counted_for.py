@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from pipelines.posted_usage import posted_usage
@@ -19,6 +19,7 @@ from schemas.errors import BrokenPromise
 from schemas.ledger import AGGREGATE_KEY, POSTINGS
 from schemas.period import Period
 from schemas.roster import ACCOUNTS
+from tests.examples import examples
 from tests.rating_world import Desk, Row, World, event, instant, tiers
 
 OCTOBER = Period(2026, 10)
@@ -129,7 +130,7 @@ def price_of(name: str, total: int) -> Decimal:
     return Decimal(min(total, 40) * 3 + (max(total - 40, 0) + 7 if total > 40 else 0))
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@examples(12, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(sorted(MODELS)),
     st.lists(st.tuples(st.sampled_from(USERS[:3]), st.integers(0, 60), st.booleans()), min_size=1, max_size=8),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rating.counters import Counters
 from schemas.ledger import AGGREGATE_KEY, POSTINGS
+from tests.examples import examples
 
 
 def moved(subscription: str, before: int | None, after: int, **more: object) -> dict[str, object]:
@@ -77,7 +78,7 @@ def test_what_is_known_only_in_part_has_not_begun() -> None:
     assert counters.before(keys).rows() == [(None, 0)] * 3
 
 
-@settings(max_examples=40)
+@examples(20)
 @given(
     batches=st.lists(
         st.lists(st.tuples(*[st.sampled_from("ab")] * 3, st.integers(-9, 9), st.integers(-50, 50)), max_size=12), max_size=6
@@ -101,7 +102,7 @@ def test_counters_agree_with_plain_addition(batches: list[list[tuple[str, str, s
 NEAR_THE_EDGE = st.sampled_from([-(2**63), -(2**62), -1, 0, 1, 7, 2**62, 2**63 - 1])
 
 
-@settings(max_examples=60, deadline=None)
+@examples(30, deadline=None)
 @given(
     rows=st.lists(st.tuples(st.sampled_from("ab"), st.none() | NEAR_THE_EDGE, NEAR_THE_EDGE, st.booleans()), max_size=14),
     cut=st.integers(0, 14),

@@ -6,7 +6,7 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rating.kernel import MILLION, apply_factor
@@ -14,6 +14,7 @@ from rating.periods import local_day, period_end, period_start
 from rating.steps import Step
 from rating.tiers import MAX_QUANTA, PRICE_LIMIT, cut_at_limit, lower_prices
 from schemas.money import AMOUNT_LIMIT
+from tests.examples import examples
 from tests.rating_world import instant, one_price, tiers
 
 WIDE = Context(prec=100)
@@ -23,7 +24,7 @@ def value(step: Step, quanta: int) -> int:
     return step.base + step.unit_price * -(-(quanta - step.from_quanta) // step.package_quanta)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.lists(st.tuples(st.integers(1 - AMOUNT_LIMIT, AMOUNT_LIMIT - 1), st.integers(0, MILLION)), min_size=1, max_size=30))
 def test_a_factor_is_applied_exactly_up_to_38_digits(pairs: list[tuple[int, int]]) -> None:
     money, factors = zip(*pairs, strict=True)
@@ -44,7 +45,7 @@ steps = st.builds(
 )
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(st.lists(steps, min_size=1, max_size=4, unique_by=lambda step: step.from_quanta))
 def test_up_to_its_limit_a_price_stays_within_what_is_exact(drawn: list[Step]) -> None:
     ordered = sorted(drawn, key=lambda step: step.from_quanta)

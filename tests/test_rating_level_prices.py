@@ -10,9 +10,10 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.rating_world import Desk, Row, World, event, instant
 from tests.test_rating_aggregates import BEGIN, END, ZONE, Point, as_event
 from tests.test_rating_models import Band, Price, half_up, of_bands
@@ -67,7 +68,7 @@ def prices(draw: st.DrawFn) -> Price:
     return Price(model, bands, Decimal(draw(st.integers(0, 4))), None, False, draw(st.decimals(0, 1, places=6)), Decimal(0))
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@examples(15, suppress_health_check=[HealthCheck.too_slow])
 @given(prices(), st.sampled_from([CHANGES, HEIGHTS]), st.data())
 def test_a_period_costs_what_its_level_costs_over_time_however_cut_ordered_and_retracted(
     price: Price, aggregation: str, data: st.DataObject

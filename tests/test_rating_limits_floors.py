@@ -6,9 +6,10 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.limits_world import OCTOBER, Till, paid
 from tests.rating_world import Row, World, event, instant, one_price, tiers
 
@@ -99,7 +100,7 @@ def test_usage_that_is_taken_back_brings_the_floor_back() -> None:
     assert paid(till, "2026-10") == Decimal(100)
 
 
-@settings(max_examples=15)
+@examples(7)
 @given(
     quantities=st.lists(st.integers(0, 400), max_size=5),
     floor=st.decimals("0", "200", places=2),

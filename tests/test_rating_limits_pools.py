@@ -7,13 +7,14 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rating.limits.apply import apply_limits
 from rating.limits.frames import COSTS
 from rating.limits.pools import RollingBalance
 from schemas.period import Period
+from tests.examples import examples
 from tests.limits_world import OCTOBER, Till, paid
 from tests.rating_world import Row, World, event, instant, tiers
 
@@ -182,7 +183,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=12)
+@examples(7)
 @given(
     events=EVENTS,
     units=st.integers(0, 250),

@@ -7,10 +7,11 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.period import Period
+from tests.examples import examples
 from tests.limits_world import OCTOBER, Till, paid
 from tests.rating_world import Row, World, event, instant, one_price, tiers
 
@@ -207,7 +208,7 @@ def test_partners_have_no_part_in_it() -> None:
 QUANTITIES = st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["acme-1", "acme-2"]), st.integers(0, 120)), max_size=8)
 
 
-@settings(max_examples=12)
+@examples(7)
 @given(
     events=QUANTITIES,
     amount=st.integers(1, 300),

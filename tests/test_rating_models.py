@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from rating.kernel import find_steps, price_quanta
+from tests.examples import examples
 from tests.rating_world import Desk, Row, World, event, one_price, tiers
 
 WIDE = Context(prec=100)
@@ -126,7 +127,7 @@ def prices(draw: st.DrawFn, model: str, scale: int = SCALE) -> Price:
 
 @pytest.mark.parametrize("aggregation", ["sum", "count", "max"])
 @pytest.mark.parametrize("model", MODELS)
-@settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow])
+@examples(3, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_a_period_costs_f_of_its_total_however_it_is_cut_and_ordered(model: str, aggregation: str, data: st.DataObject) -> None:
     price = data.draw(prices(model, 0 if aggregation == "count" else SCALE))
@@ -150,7 +151,7 @@ def test_a_period_costs_f_of_its_total_however_it_is_cut_and_ordered(model: str,
 
 
 @pytest.mark.parametrize("model", MODELS)
-@settings(max_examples=30)
+@examples(15)
 @given(data=st.data())
 def test_f_is_what_the_plain_rule_says(model: str, data: st.DataObject) -> None:
     price = data.draw(prices(model))._replace(discount=Decimal(0))
@@ -162,7 +163,7 @@ def test_f_is_what_the_plain_rule_says(model: str, data: st.DataObject) -> None:
     assert found.to_list() == [int(oracle(price, quantity).scaleb(18, WIDE)) for quantity in quantities]
 
 
-@settings(max_examples=8)
+@examples(4)
 @given(data=st.data())
 def test_many_aggregates_in_one_batch_do_not_touch_each_other(data: st.DataObject) -> None:
     names = ["a", "b", "c"]

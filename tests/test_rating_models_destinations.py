@@ -5,10 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rating.prefixes import build_table, find_prefixes
+from tests.examples import examples
 from tests.rating_world import Desk, Row, World, event
 
 digits = st.text("01259", min_size=1, max_size=6)
@@ -23,7 +24,7 @@ def by_plain_rule(number: str | None, prefixes: dict[str, int]) -> int | None:
     return next((prefixes[plain[:end]] for end in range(len(plain), 0, -1) if plain[:end] in prefixes), None)
 
 
-@settings(max_examples=150)
+@examples(75)
 @given(st.lists(digits, unique=True, max_size=20), st.lists(numbers, min_size=1, max_size=20))
 def test_the_longest_prefix_is_found_among_all_that_nest(drawn: list[str], called: list[str | None]) -> None:
     prefixes = {prefix: cell for cell, prefix in enumerate(drawn)}

@@ -8,9 +8,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.rating_world import Desk, Row, World, event, tiers
 from tests.test_rating_models import half_up
 from tests.test_rating_retract import retraction
@@ -56,7 +57,7 @@ tariffs = st.builds(
 uses = st.lists(st.tuples(st.decimals(0, 99, places=SCALE), st.decimals(0, 10**6, places=16)), min_size=1, max_size=10)
 
 
-@settings(max_examples=30)
+@examples(15)
 @given(tariffs, uses, st.data())
 def test_each_event_costs_what_it_brings_however_cut_and_ordered(
     tariff: Tariff, used: list[tuple[Decimal, Decimal]], data: st.DataObject

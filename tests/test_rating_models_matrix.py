@@ -8,9 +8,10 @@ from itertools import pairwise
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.rating_world import Desk, Row, World, event
 from tests.test_rating_models import half_up
 
@@ -33,7 +34,7 @@ used = st.tuples(
 )
 
 
-@settings(max_examples=30)
+@examples(15)
 @given(st.dictionaries(values, prices, max_size=6), prices, st.lists(used, min_size=1, max_size=12), st.data())
 def test_each_event_costs_the_price_of_its_values_however_cut_and_ordered(
     cells: dict[tuple[str, str], Decimal],

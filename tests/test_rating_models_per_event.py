@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from rating.price import price_usage
+from tests.examples import examples
 from tests.rating_world import Desk, Row, arriving, event, one_price, tiers
 from tests.test_rating_models import half_up
 
@@ -117,7 +118,7 @@ tariffs = st.builds(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@examples(20, suppress_health_check=[HealthCheck.too_slow])
 @given(tariffs, st.lists(st.decimals(0, 400, places=SCALE), min_size=1, max_size=8), st.data())
 def test_each_call_costs_what_its_increments_say_however_batches_are_cut(
     tariff: Tariff, calls: list[Decimal], data: st.DataObject
@@ -132,7 +133,7 @@ def test_each_call_costs_what_its_increments_say_however_batches_are_cut(
     assert desk.postings["after_quanta"][-1] == int(sum(calls, Decimal(0)).scaleb(SCALE))
 
 
-@settings(max_examples=15)
+@examples(7)
 @given(tariffs, st.lists(st.decimals(0, 400, places=SCALE), min_size=1, max_size=8), st.data())
 def test_without_an_allowance_the_order_of_calls_does_not_matter(
     tariff: Tariff, calls: list[Decimal], data: st.DataObject

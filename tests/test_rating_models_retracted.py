@@ -6,9 +6,10 @@ from decimal import Decimal
 from itertools import pairwise
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.rating_world import Desk, event
 from tests.test_rating_models import MODELS, SCALE, aggregate, oracle, prices
 from tests.test_rating_models_matrix import KINDS, REGIONS, matrix
@@ -18,7 +19,7 @@ from tests.test_rating_retract import retraction
 
 @pytest.mark.parametrize("aggregation", ["sum", "count", "max"])
 @pytest.mark.parametrize("model", MODELS)
-@settings(max_examples=5, suppress_health_check=[HealthCheck.too_slow])
+@examples(3, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_a_period_costs_f_of_what_is_left(model: str, aggregation: str, data: st.DataObject) -> None:
     price = data.draw(prices(model, 0 if aggregation == "count" else SCALE))
@@ -34,7 +35,7 @@ def test_a_period_costs_f_of_what_is_left(model: str, aggregation: str, data: st
     assert desk.total() == oracle(price, aggregate(aggregation, left))
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+@examples(7, suppress_health_check=[HealthCheck.too_slow])
 @given(tariffs, st.lists(st.decimals(0, 400, places=1), min_size=1, max_size=8), st.data())
 def test_calls_cost_what_is_left_of_them(tariff: Tariff, calls: list[Decimal], data: st.DataObject) -> None:
     """Without an allowance: which events find one open depends on the order of arrival."""
@@ -47,7 +48,7 @@ def test_calls_cost_what_is_left_of_them(tariff: Tariff, calls: list[Decimal], d
     assert desk.total() == sum(left, Decimal(0))
 
 
-@settings(max_examples=15)
+@examples(7)
 @given(
     st.dictionaries(st.tuples(st.sampled_from(REGIONS), st.sampled_from(KINDS)), st.decimals(0, 100, places=16), max_size=6),
     st.lists(st.tuples(st.sampled_from([*REGIONS, "zz"]), st.sampled_from(KINDS), st.decimals(0, 99, places=2)), min_size=1),

@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rating.compiled import compiled
 from rating.numbers import Keys, NumberedKeys, NumberedNames
+from tests.examples import examples
 
 batches = st.lists(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 40), max_size=60), max_size=8)
 
 
-@settings(max_examples=60)
+@examples(30)
 @given(batches=batches)
 def test_keys_get_numbers_in_the_order_in_which_they_come(batches: list[list[int]]) -> None:
     keys, expected = NumberedKeys(), dict[int, int]()
@@ -49,7 +50,7 @@ class Colliding(NumberedNames):
 
 
 @pytest.mark.parametrize("kind", [NumberedNames, Colliding])
-@settings(max_examples=40)
+@examples(20)
 @given(batches=st.lists(st.lists(st.tuples(st.text("ab", max_size=3), st.text("ab", max_size=3)), max_size=9), max_size=5))
 def test_names_are_told_apart_by_themselves(kind: type[NumberedNames], batches: list[list[tuple[str, str]]]) -> None:
     names, expected = kind(["left", "right"]), dict[tuple[str, str], int]()

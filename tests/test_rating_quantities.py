@@ -6,10 +6,11 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rating.quantities import read_quantities
+from tests.examples import examples
 
 INT64 = 2**63 - 1
 
@@ -79,7 +80,7 @@ def test_an_absent_property_is_missing() -> None:
     assert read(None, 0) == (None, "missing_field")
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.lists(st.decimals(0, 10**9, places=4), min_size=1, max_size=40), st.sampled_from(["{:f}", "{:e}", "{:.12f}"]))
 def test_every_decimal_comes_back_as_it_was(values: list[Decimal], form: str) -> None:
     read_back = read_quantities(pl.Series([form.format(value) for value in values], dtype=pl.String), 4)

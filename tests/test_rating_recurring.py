@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rating.recurring import monthly_fees, post_fees
@@ -14,6 +14,7 @@ from rating.zero_usage import post_zero_usage
 from schemas.errors import BrokenPromise
 from schemas.ledger import AGGREGATE_KEY, POSTINGS
 from schemas.period import Period
+from tests.examples import examples
 from tests.rating_world import Desk, World, event, instant, one_price, tiers
 
 OCTOBER = Period(2026, 10)
@@ -123,7 +124,7 @@ def test_a_discount_and_a_share_apply_to_fees_too() -> None:
     ]
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(st.decimals(0, 1000, places=18), st.integers(1, 30), st.integers(1, 99))
 def test_a_month_cut_at_any_day_costs_what_its_parts_cost(fee: Decimal, day: int, licences: int) -> None:
     whole = posted(fees(str(fee), licences=licences))

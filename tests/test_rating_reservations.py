@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rating.balance.quote import Ask, Quotes
@@ -17,6 +17,7 @@ from rating.counters import Counters
 from schemas.balance import OrderType
 from schemas.ledger import POSITION_KEY
 from tests.balance_world import buckets, order, prepaid, rebuilt, state, topup, used
+from tests.examples import examples
 from tests.rating_world import Desk, Row, World, event, instant, one_price, tiers
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "prepaid" / "cgrates_prepaid.json").read_text())
@@ -164,7 +165,7 @@ PRICES: list[dict[str, Any]] = [
 ]
 
 
-@settings(max_examples=30)
+@examples(15)
 @given(
     price=st.sampled_from(PRICES),
     before=st.lists(st.integers(0, 30), max_size=4),
@@ -255,7 +256,7 @@ class Phone:
         self.desk.rate(row)
 
 
-@settings(max_examples=40)
+@examples(20)
 @given(
     price=st.sampled_from(GROWING),
     steps=st.lists(STEPS, min_size=2, max_size=16),

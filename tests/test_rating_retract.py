@@ -9,11 +9,12 @@ from itertools import pairwise
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rating.aggregates.kinds import NEGATIVE
 from schemas.ledger import POSITION_KEY
+from tests.examples import examples
 from tests.rating_world import Desk, Row, World, event, instant, one_price, tiers
 from tests.test_rating_aggregates import BEGIN, RULES, Point, as_event, price_of, terms_of
 
@@ -45,7 +46,7 @@ def as_row(step: Step) -> Row:
     return retraction(f"no-{step}", step) if isinstance(step, str) else as_event(step)
 
 
-@settings(max_examples=50)
+@examples(25)
 @given(stories())
 def test_what_is_taken_back_leaves_no_trace_in_the_totals(case: tuple[str, list[list[Step]]]) -> None:
     aggregation, batches = case

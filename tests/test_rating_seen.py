@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rating.seen import SeenEvents, fingerprint_events
 from schemas.ledger import POSTINGS
+from tests.examples import examples
 
 COLUMNS = ["event_source", "event_id", "subscription_id", "occurred_at", "meter_id", "quantity_quanta", "value"]
 
@@ -25,7 +26,7 @@ def rows_of(events: list[tuple[str, str, int]]) -> pl.DataFrame:
     return POSTINGS.build(built).select(COLUMNS)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60, deadline=None)
 @given(
     files=st.lists(
         st.lists(st.tuples(st.sampled_from(["minutes", "bytes"]), st.integers(1, 3)), min_size=1, max_size=6), max_size=4

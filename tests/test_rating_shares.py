@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rating.recurring import post_fees
@@ -13,6 +13,7 @@ from rating.zero_usage import post_zero_usage
 from schemas.errors import BrokenPromise
 from schemas.ledger import AGGREGATE_KEY, POSTINGS
 from schemas.period import Period
+from tests.examples import examples
 from tests.rating_world import Desk, Row, World, event, instant, one_price, tiers
 from tests.test_rating_costs import assert_chains
 
@@ -68,7 +69,7 @@ def due(kind: str, units: int) -> Decimal:
 
 
 @pytest.mark.parametrize("kind", ["gross", "margin", "tiers", "per_unit"])
-@settings(max_examples=15)
+@examples(7)
 @given(
     usage=st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=1, max_size=8),
     cuts=st.sets(st.integers(1, 9)),

@@ -9,12 +9,13 @@ from random import Random
 from zoneinfo import ZoneInfo
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.replay import replay_posted
 from pipelines.rerate import rerate
 from tests.corrections_world import OCTOBER, Shop, retraction, usage
+from tests.examples import examples
 from tests.rating_world import Desk, Row, World, event, instant, one_price, tiers
 
 
@@ -72,7 +73,7 @@ def charged(quantity: int) -> int:
     return min(min(left, 10) * 3 + max(left - 10, 0), 40)
 
 
-@settings(max_examples=25)
+@examples(12)
 @given(
     used=st.lists(st.tuples(st.integers(0, 100), st.integers(0, 25), st.booleans()), min_size=1, max_size=25),
     within=st.sampled_from(["hour", "day"]),
