@@ -62,15 +62,15 @@ def digest_of(frames: Mapping[str, pl.DataFrame]) -> str:
     digest = sha256()
     for name, frame in frames.items():
         digest.update("\x1f".join([name, *frame.columns]).encode() + b"\x1d")
-        rows = frame.select(pl.concat_str([cell_text(frame, column) for column in frame.columns], separator="\x1f"))
+        rows = frame.select(pl.concat_str([cell_text(*column) for column in frame.schema.items()], separator="\x1f"))
         for text in rows.to_series():
             digest.update(text.encode() + b"\x1d")
     return digest.hexdigest()
 
 
-def cell_text(frame: pl.DataFrame, column: str) -> pl.Expr:
-    """A column as exact text; a null is a byte no text holds."""
-    cell, dtype = pl.col(column), frame.schema[column]
+def cell_text(column: str, dtype: pl.DataType) -> pl.Expr:
+    """A column of that type as exact text; a null is a byte no text holds."""
+    cell = pl.col(column)
     if isinstance(dtype, pl.List):
         cell = cell.cast(pl.List(pl.String)).list.join("\x1e")
     elif isinstance(dtype, pl.Datetime):

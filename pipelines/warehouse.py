@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import cache
 
 import duckdb
 import polars as pl
@@ -115,6 +116,7 @@ def _reference_frames(book: Book, roster: Roster) -> dict[str, pl.DataFrame]:
     return frames
 
 
+@cache
 def _currencies() -> pl.DataFrame:
     """One row per ISO 4217 currency, so that SQL can round by joining: amount x factor, to a whole number, x unit."""
     codes = sorted(list_currencies())
