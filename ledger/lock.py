@@ -44,10 +44,9 @@ def writer_lock(folder: Path, *, exclusive: bool) -> Iterator[None]:
     try:
         try:
             fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+            _sign(descriptor, alone=exclusive)
         except BlockingIOError as error:
             raise LedgerBusy(folder, ", ".join(_holders(descriptor)) or None) from error
-        try:
-            _sign(descriptor, alone=exclusive)
         except OSError as error:
             raise LedgerUnwritable(folder, str(error)) from error
         yield

@@ -33,16 +33,10 @@ def json_events(table: pl.DataFrame) -> list[bytes]:
     """One JSON event per row. Null is absent; times without a zone stay without one, so that they are refused by name."""
     if isinstance(table.schema.get("data"), pl.Struct):
         table = table.with_columns(pl.col("data").name.prefix_fields(PROPERTY)).unnest("data")
-    own = [name for name in table.columns if name in _ATTRIBUTES]
-    data = [name for name in table.columns if name not in own]
-    event = (
-        pl.struct(
-            *(_as_text(name, table.schema[name]) for name in own),
-            pl.struct([_as_text(name, table.schema[name]).alias(name.removeprefix(PROPERTY)) for name in data]).alias("data"),
-        )
-        if data
-        else pl.struct(_as_text(name, table.schema[name]) for name in own)
-    )
+    cells = {name: _as_text(name, dtype) for name, dtype in table.schema.items()}
+    own = [cell for name, cell in cells.items() if name in _ATTRIBUTES]
+    data = [cell.alias(name.removeprefix(PROPERTY)) for name, cell in cells.items() if name not in _ATTRIBUTES]
+    event = pl.struct(*own, pl.struct(data).alias("data")) if data else pl.struct(own)
     return [text.encode() for text in table.select(event.struct.json_encode()).to_series()]
 
 

@@ -96,7 +96,7 @@ class _Read:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Messages that were rated, and what has to be in the ledger before and will be after them."""
+    """Messages that were rated, and what has to be in the ledger before and will be after them. Their events are let go."""
 
     rated: Rated
     terms: Terms

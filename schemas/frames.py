@@ -40,7 +40,7 @@ class FrameSchema:
         Raises:
             BrokenPromise: A column is missing or has another type. Nothing is cast: a stage that gets a type wrong is wrong.
         """
-        found = dict(zip(frame.columns, frame.dtypes, strict=True))
+        found = frame.schema
         missing = [name for name in self.columns if name not in found]
         if missing:
             raise BrokenPromise(f"{self.name} lacks the columns {', '.join(missing)}")

@@ -102,7 +102,7 @@ def test_counters_agree_with_plain_addition(batches: list[list[tuple[str, str, s
 NEAR_THE_EDGE = st.sampled_from([-(2**63), -(2**62), -1, 0, 1, 7, 2**62, 2**63 - 1])
 
 
-@examples(30, deadline=None)
+@examples(30)
 @given(
     rows=st.lists(st.tuples(st.sampled_from("ab"), st.none() | NEAR_THE_EDGE, NEAR_THE_EDGE, st.booleans()), max_size=14),
     cut=st.integers(0, 14),

@@ -26,7 +26,7 @@ def rows_of(events: list[tuple[str, str, int]]) -> pl.DataFrame:
     return POSTINGS.build(built).select(COLUMNS)
 
 
-@examples(60, deadline=None)
+@examples(60)
 @given(
     files=st.lists(
         st.lists(st.tuples(st.sampled_from(["minutes", "bytes"]), st.integers(1, 3)), min_size=1, max_size=6), max_size=4
